@@ -1,0 +1,80 @@
+"""What the package contains and needs. ``tools/bootstrap.py`` installs it, with what Python cannot install itself."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+
+# Without one of the database extras there is only SQLite, which comes with Python.
+POSTGRES = ["psycopg2-binary>=2.9.9"]
+MYSQL = ["mysqlclient>=2.2"]  # built on installation: needs gcc, pkg-config and libmariadb-dev
+ORACLE = ["oracledb>=2.0"]  # a site that has cx_Oracle installed can go on using it
+RUCIO = ["rucio-clients>=34"]
+DEMO = ["panda-client>=2.0"]
+
+
+def version() -> str:
+    """Read the version where the program itself has it."""
+    found = re.search(r'^__version__ = "(.+)"$', (HERE / "pandaserver" / "__init__.py").read_text(), re.MULTILINE)
+    return found[1] if found else "0.1.0"
+
+
+def templates() -> list[str]:
+    """Return the configuration files as shipped; pip puts them under <prefix>/etc/panda and overwrites no admin's file."""
+    return sorted(str(path.relative_to(HERE)) for path in (HERE / "templates").glob("*") if path.is_file())
+
+
+setup(
+    name="panda-server",
+    version=version(),
+    description="PanDA server: takes jobs from submission to their final state",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    python_requires=">=3.11",
+    packages=find_packages(include=["pandaserver", "pandaserver.*", "pandacommon", "pandacommon.*"]),
+    package_data={"pandaserver": ["py.typed", "**/*.json", "**/*.ini", "**/*.mako"]},
+    data_files=[("etc/panda", templates())],
+    entry_points={"console_scripts": ["panda-admin = pandaserver.admin.main:main"]},
+    install_requires=[
+        "mod_wsgi>=5.0",  # built on installation: needs gcc, the headers of Python and those of Apache
+        "python-daemon>=3.0",
+        "click>=8.1",
+        "PyJWT[crypto]>=2.8",
+        "werkzeug>=3.0",
+        "SQLAlchemy>=2.0",
+        "alembic>=1.13",
+    ],
+    extras_require={
+        "postgres": POSTGRES,
+        "mysql": MYSQL,
+        "oracle": ORACLE,
+        "rucio": RUCIO,
+        "atlasprod": ORACLE + RUCIO,
+        "demo": DEMO,
+        "test": [
+            *POSTGRES,
+            *MYSQL,
+            *DEMO,
+            "pytest>=8.0",
+            "pytest-randomly>=3.15",
+            "pytest-timeout>=2.3",
+            "pytest-xdist>=3.5",
+            "hypothesis>=6.100",
+            "sqlglot>=25",
+            "psutil>=5.9",
+            "requests>=2.31",
+            "ruff>=0.8",
+            "mypy>=1.13",
+            "import-linter>=2.1",
+            "types-mysqlclient",
+            "types-psutil",
+            "types-psycopg2",
+            "types-requests",
+            "types-setuptools",
+        ],
+    },
+)
