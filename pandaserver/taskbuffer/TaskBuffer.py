@@ -12,7 +12,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 
 
-class proxied(Generic[P, R]):  # noqa: N801 - reads like the decorator it stands for
+class proxied(Generic[P, R]):
     """A method of :class:`TaskBuffer` that calls one operation; the operation's parameters and result type hold."""
 
     def __init__(self, operation: Operation[P, R]) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
 
-from pandaserver.taskbuffer.connection_settings import ConnectionSettings
+from pandacommon.pandalogger.PandaLogger import LoggerValues
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.operation import Operation
 
 R = TypeVar("R")
@@ -31,6 +33,16 @@ class Caller(Protocol):
     def close(self) -> None:
         """Give connections and processes back. A later call starts afresh."""
         ...
+
+
+@dataclass(frozen=True, slots=True)
+class ChildSettings:
+    """What a database child learns in its first frame, so that no password appears in a command line."""
+
+    connection: ConnectionSettings
+    operations: OperationSettings
+    logger: LoggerValues | None = None  # None: only warnings, to stderr
+    modules: tuple[str, ...] = ("pandaserver.taskbuffer.TaskBuffer",)  # imported, so that their operations are known
 
 
 class OperationFailed(Exception):

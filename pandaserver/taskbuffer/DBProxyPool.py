@@ -1,0 +1,79 @@
+"""Bridges shared by threads, with bounded waiting."""
+
+from __future__ import annotations
+
+import queue
+from collections.abc import Callable, Mapping, Sequence
+from time import monotonic
+from typing import Any, TypeVar
+
+from pandacommon.pandalogger.PandaLogger import LoggerValues, PandaLogger
+from pandaserver.srvcore.errors import Busy
+from pandaserver.taskbuffer.bridge import Caller, ChildSettings, time_limit
+from pandaserver.taskbuffer.ConBridge import ConBridge
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.operation import Operation
+
+R = TypeVar("R")
+PATIENCE = 10.0  # seconds that a call waits for a bridge at most, so that an overloaded server says so in time
+CLOSING_LIMIT = 5.0  # seconds to wait for bridges in use when the pool is closed
+
+
+class OraDBProxyPool:
+    """Executes operations on the first free bridge. Bridges start their child at their first call.
+
+    ``make_bridge`` makes another kind of bridge, such as LocalBridges for ``usedbtimeout = False``.
+    """
+
+    def __init__(
+        self,
+        size: int,
+        connection: ConnectionSettings,
+        operations: OperationSettings,
+        *,
+        logger: LoggerValues | None = None,
+        patience: float = PATIENCE,
+        make_bridge: Callable[[], Caller] | None = None,
+    ) -> None:
+        self.size = size
+        self._connection = connection
+        self._patience = patience
+        child = ChildSettings(connection, operations, logger)
+        make = make_bridge or (lambda: ConBridge(child, PandaLogger.getLogger("ConBridge")))
+        # Last in, first out: a quiet server needs few children, and the others never start.
+        self._idle: queue.LifoQueue[Caller] = queue.LifoQueue()
+        for _ in range(size):
+            self._idle.put(make())
+
+    def call(
+        self,
+        operation: Operation[..., R],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        timeout: float | None = None,
+    ) -> R:
+        """Run the operation on a free bridge. One deadline covers waiting for the bridge and the call."""
+        limit = time_limit(operation, self._connection, timeout)
+        deadline = monotonic() + limit
+        try:
+            bridge = self._idle.get(timeout=max(0.0, min(limit, self._patience)))
+        except queue.Empty:
+            raise Busy(f"all {self.size} database connections were in use: {operation.name} was not executed") from None
+        try:
+            return bridge.call(operation, args, kwargs, deadline - monotonic())
+        finally:
+            self._idle.put(bridge)
+
+    def close(self) -> None:
+        """Close all bridges, waiting a little for those in use. Children of the rest end with this process."""
+        deadline = monotonic() + CLOSING_LIMIT
+        closed: list[Caller] = []
+        try:
+            for _ in range(self.size):
+                closed.append(self._idle.get(timeout=max(0.0, deadline - monotonic())))
+                closed[-1].close()
+        except queue.Empty:
+            pass  # their calls are still running; nobody is left to wait for them
+        finally:
+            for bridge in closed:
+                self._idle.put(bridge)
