@@ -1,0 +1,43 @@
+"""A database straight from the declarations, for tests. Operators get theirs from the revisions."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection, Table
+from sqlalchemy.schema import CreateSchema
+
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings
+from pandaserver.taskbuffer.schema import seeds, tables
+from pandaserver.taskbuffer.schema.declare import metadata
+from pandaserver.taskbuffer.schema.engine import engine_of, has_sequences, schema_names
+
+
+def create_all(connection: ConnectionSettings) -> None:
+    """Create schemas, sequences, tables and seed rows on an empty database."""
+    with engine_of(connection).begin() as database:
+        create_schemas(database, connection)
+        metadata.create_all(database, tables=declared_tables(database), checkfirst=False)
+        if not has_sequences(database):
+            seeds.plant_counters(database)
+        seeds.plant(database)
+
+
+def empty_all(connection: ConnectionSettings) -> None:
+    """Remove every row that is not a seed. Sequences go on counting."""
+    with engine_of(connection).begin() as database:
+        for table in declared_tables(database):
+            if table is not tables.own.panda_sequences:
+                database.execute(table.delete())
+        seeds.plant(database)
+
+
+def declared_tables(database: Connection) -> list[Table]:
+    """Return the tables that this server gets: the counters only where it has no sequences."""
+    counters = set() if not has_sequences(database) else {tables.own.panda_sequences}
+    return [table for table in metadata.sorted_tables if table not in counters]
+
+
+def create_schemas(database: Connection, connection: ConnectionSettings) -> None:
+    """Create the schemas that the settings name where this is for us to do: an Oracle schema is a user."""
+    if database.dialect.name in ("postgresql", "mysql"):
+        for name in sorted({n for n in schema_names(connection.backend, connection.schemas).values() if n}):
+            database.execute(CreateSchema(name, if_not_exists=True))

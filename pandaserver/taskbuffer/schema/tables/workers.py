@@ -1,0 +1,74 @@
+"""Harvester instances and their workers."""
+
+from __future__ import annotations
+
+from pandaserver.taskbuffer.schema.declare import big, number, table, time, word
+
+Harvester_Instances = table(
+    "ATLAS_PANDA.Harvester_Instances",
+    "Registered instances of Harvester; data of others is dropped.",
+    word("harvester_ID", 50, "harvester instance", key=True),
+    word("description", 200),
+    time("startTime", "UTC"),
+    word("owner", 100, "identity"),
+    word("hostName", 100, "host"),
+    time("lastUpdate", "UTC alive time"),
+    word("sw_version", 50),
+    word("commit_stamp", 100),
+)
+
+Harvester_Workers = table(
+    "ATLAS_PANDA.Harvester_Workers",
+    "One row for each worker.",
+    word("harvesterID", 50, "harvester instance", key=True),
+    big("workerID", "worker id, unique per harvester", key=True),
+    time("lastUpdate", "UTC", required=True),
+    word("status", 80, "missed, submitted, ready, running, idle, finished, failed, cancelled", required=True),
+    word("batchID", 80, "id in batch system"),
+    word("nodeID", 80, "host"),
+    word("queueName", 80, "batch queue"),
+    word("computingSite", 128, "queue name"),
+    time("submitTime", "UTC"),
+    time("startTime", "UTC"),
+    time("endTime", "UTC"),
+    number("nCore", "cores"),
+    number("errorCode", "worker error"),
+    word("stdOut", 250, "URL"),
+    word("stdErr", 250, "URL"),
+    word("batchLog", 250, "URL"),
+    word("resourceType", 56, "resource type name"),
+    number("nativeExitCode", "batch exit code"),
+    word("nativeStatus", 80, "batch status"),
+    word("diagMessage", 500, "error text"),
+    word("computingElement", 128, "CE host"),
+    number("nJobs", "jobs seen"),
+    word("submissionHost", 128, "schedd host"),
+    word("harvesterHost", 128, "instance host"),
+    word("jdl", 250, "URL or name"),
+    word("jobType", 52, "managed/user/ANY"),
+    time("pilotStartTime", "UTC, set when pilot says started"),
+    time("pilotEndTime", "UTC, set when pilot says finished"),
+    word("pilotStatus", 80, "starting, running, finished as told by the pilot"),
+    time("pilotStatusSyncTime", "UTC of last sync command"),
+    number("minRamCount", "MB"),
+)
+
+Harvester_Rel_Jobs_Workers = table(
+    "ATLAS_PANDA.Harvester_Rel_Jobs_Workers",
+    "Which worker ran which job.",
+    word("harvesterID", 50, "harvester instance", key=True),
+    big("workerID", "worker id, unique per harvester", key=True),
+    big("PandaID", "job id", key=True),
+    time("lastUpdate", "UTC", required=True),
+)
+
+Harvester_Slots = table(
+    "ATLAS_PANDA.Harvester_Slots",
+    "Wanted slots of a queue, with an expiry.",
+    word("pandaQueueName", 128, "queue", required=True),
+    word("gshare", 32, "global share"),
+    word("resourceType", 56, "resource type name"),
+    big("numSlots", "slot cap", required=True),
+    time("modificationTime", "UTC last change", required=True),
+    time("expirationTime", "ignored after"),
+)
