@@ -40,7 +40,7 @@ S = JobStatus
 #: What each state means, for the generated state page.
 MEANING: Final[dict[JobStatus, str]] = {
     S.pending: "Stored, but its input is not settled yet; the task layer releases it.",
-    S.waiting: "Parked: no queue fits now, or a placeholder for co-jumbo jobs. The reason is stored; a script tries again.",
+    S.waiting: "Parked: no queue fits now (the reason is stored, a script tries again), or a co-jumbo placeholder.",
     S.defined: "Accepted; the Setupper has not finished with it.",
     S.assigned: "Queue fixed and input transfer requested; the input has not arrived.",
     S.activated: "Ready to be given to a pilot.",
@@ -127,7 +127,12 @@ TRANSITIONS: Final[tuple[Transition, ...]] = (
     *_fan((S.sent, S.starting, S.stagein, S.stageout), S.running, "JobDispatcher", "heartbeat"),
     *_fan((S.sent, S.starting), S.stagein, "JobDispatcher", "push submitter copies inputs"),
     Transition(S.running, S.stageout, "JobDispatcher", "push submitter copies outputs"),
-    *_fan((S.sent, *_RUNNING_LIKE, S.transferring), S.holding, "JobDispatcher", "final heartbeat, or recovery by the pilot"),
+    *_fan(
+        (S.sent, *_RUNNING_LIKE, S.transferring),
+        S.holding,
+        "JobDispatcher",
+        "final heartbeat, or recovery by the pilot",
+    ),
     *_fan((S.sent, *_RUNNING_LIKE), S.transferring, "JobDispatcher", "a push system moves the outputs itself"),
     *_fan((S.sent, *_RUNNING_LIKE), S.activated, "JobDispatcher", "the pilot asks for a retry and attempts are left"),
     *_fan((S.holding, S.transferring), S.finished, "Adder", "outputs in place"),

@@ -60,6 +60,15 @@ ANNOUNCED: Final = {
     for table in LIVE_TABLES
 }
 
+#: Rows beside the job carry its end time once it has ended; the epoch there means that the job is still live.
+SETTLE: Final = tuple(
+    f"""
+    UPDATE ATLAS_PANDA.{table} SET modificationTime = CURRENT_TIMESTAMP
+    WHERE PandaID IN (:ids[])
+"""
+    for table in ("filesTable4", "jobParamsTable", "metaTable")
+)
+
 DELETE_JOBS: Final = {table: f"DELETE FROM ATLAS_PANDA.{table} WHERE PandaID IN (:ids[])" for table in LIVE_TABLES}
 
 
@@ -175,6 +184,9 @@ def _move_from(
         assignments, values = _assignments(with_status)
         count = tx.change(_copy_text(table, home, assignments), ids=ids, **values)
         tx.change(DELETE_JOBS[table], ids=ids)
+        if home == ARCHIVED:
+            for statement in SETTLE:
+                tx.change(statement, ids=ids)
     if count == 0 and not locked:
         return []
     if count != len(ids):

@@ -1,0 +1,45 @@
+"""Jobs whose heartbeat stopped: fail them, rule by rule, and close the datasets that were waiting for them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Final
+
+from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandaserver.dataservice.Closer import blocks_of
+from pandaserver.taskbuffer.lost_jobs import LostRule
+
+if TYPE_CHECKING:
+    from pandaserver.taskbuffer.JobSpec import JobSpec
+    from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+_log = PandaLogger().getLogger("Watcher")
+
+#: Jobs that one transaction fails at most.
+CHUNK: Final = 100
+
+
+class Watcher:
+    """Applies rules to all jobs of the active table."""
+
+    def __init__(self, task_buffer: TaskBuffer) -> None:
+        self._task_buffer = task_buffer
+
+    def run(self, rules: Iterable[LostRule]) -> int:
+        """Fail every job that is lost by one of the rules; return how many."""
+        return sum(self._apply(rule) for rule in rules)
+
+    def _apply(self, rule: LostRule) -> int:
+        total = 0
+        while jobs := self._task_buffer.failLostJobs(rule, CHUNK):
+            total += len(jobs)
+            _log.info(f"failed n={len(jobs)} rule={rule.name!r} first={jobs[0].PandaID} last={jobs[-1].PandaID}")
+            self._close(jobs)
+            if len(jobs) < CHUNK:
+                break
+        return total
+
+    def _close(self, jobs: Iterable[JobSpec]) -> None:
+        blocks = {block.name: block for job in jobs for block in blocks_of(job)}
+        if blocks:
+            self._task_buffer.closeDatasets([blocks[name] for name in sorted(blocks)])

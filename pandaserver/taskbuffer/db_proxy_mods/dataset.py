@@ -1,0 +1,64 @@
+"""The server's registry of datasets: registering, finding and closing them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from pandaserver.taskbuffer.operation import operation
+from pandaserver.taskbuffer.reports import BlockOfJob
+from pandaserver.taskbuffer.transaction import Transaction
+
+#: Output datasets in these states are past closing.
+_PAST_CLOSING: Final = frozenset({"cleanup", "tobeclosed", "completed", "deleted", "closed", "locked"})
+
+LOCK_BLOCKS = """
+    SELECT name, status FROM ATLAS_PANDA.Datasets
+    WHERE type = 'output' AND name IN (:names[])
+    ORDER BY name
+    FOR UPDATE
+"""
+
+COUNT_OPEN_FILES = """
+    SELECT destinationDBlock, COUNT(*) FROM ATLAS_PANDA.filesTable4
+    WHERE destinationDBlock IN (:names[]) AND status = 'unknown'
+    GROUP BY destinationDBlock
+"""
+
+TOUCH_BLOCKS = """
+    UPDATE ATLAS_PANDA.Datasets SET modificationDate = CURRENT_TIMESTAMP
+    WHERE type = 'output' AND name IN (:names[])
+"""
+
+SET_BLOCK = """
+    UPDATE ATLAS_PANDA.Datasets SET status = :status, modificationDate = CURRENT_TIMESTAMP
+    WHERE type = 'output' AND name = :name AND status <> :status AND status <> 'locked'
+"""
+
+
+@operation(timeout=60)
+def close_datasets(tx: Transaction, blocks: list[BlockOfJob]) -> tuple[str, ...]:
+    """Close those output datasets that have no unfinished file and return their names."""
+    return close_blocks(tx, blocks)
+
+
+def close_blocks(tx: Transaction, blocks: Sequence[BlockOfJob]) -> tuple[str, ...]:
+    """Do the same within a transaction that has just settled files of those datasets.
+
+    The rows are locked before the files are counted: of two transactions that settle the last two files, the second
+    waits here and then sees both.
+    """
+    if not blocks:
+        return ()
+    names = sorted({block.name for block in blocks})
+    closable = {row[0] for row in tx.rows(LOCK_BLOCKS, names=names) if row[1] not in _PAST_CLOSING}
+    if not closable:
+        return ()
+    still_open = {row[0] for row in tx.rows(COUNT_OPEN_FILES, names=sorted(closable))}
+    if still_open:
+        tx.change(TOUCH_BLOCKS, names=sorted(still_open))
+    return tuple(
+        block.name
+        for block in blocks
+        if block.name in closable - still_open and tx.change(SET_BLOCK, name=block.name, status=block.final_status)
+    )
