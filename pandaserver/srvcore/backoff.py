@@ -8,7 +8,7 @@ import random
 class Backoff:
     """Doubles the pause with every failure in a row, from ``first`` up to ``limit`` seconds."""
 
-    def __init__(self, first: float = 0.5, limit: float = 60.0) -> None:
+    def __init__(self, first: float = 1.0, limit: float = 60.0) -> None:
         self.first = first
         self.limit = limit
         self.failures = 0

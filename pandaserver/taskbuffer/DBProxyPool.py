@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from pandacommon.pandalogger.PandaLogger import LoggerValues, PandaLogger
 from pandaserver.srvcore.errors import Busy
-from pandaserver.taskbuffer.bridge import Caller, ChildSettings, time_limit
+from pandaserver.taskbuffer.bridge import OPERATION_MODULES, Caller, ChildSettings, time_limit
 from pandaserver.taskbuffer.ConBridge import ConBridge
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.operation import Operation
@@ -32,13 +32,14 @@ class OraDBProxyPool:
         operations: OperationSettings,
         *,
         logger: LoggerValues | None = None,
+        modules: tuple[str, ...] = OPERATION_MODULES,
         patience: float = PATIENCE,
         make_bridge: Callable[[], Caller] | None = None,
     ) -> None:
         self.size = size
         self._connection = connection
         self._patience = patience
-        child = ChildSettings(connection, operations, logger)
+        child = ChildSettings(connection, operations, logger, modules)
         make = make_bridge or (lambda: ConBridge(child, PandaLogger.getLogger("ConBridge")))
         # Last in, first out: a quiet server needs few children, and the others never start.
         self._idle: queue.LifoQueue[Caller] = queue.LifoQueue()

@@ -42,9 +42,9 @@ class TaskBuffer:
         self.caller = caller
         self.timeout = timeout
 
-    def within(self, seconds: float) -> TaskBuffer:
+    def within(self, seconds: float) -> Self:
         """Return a view of this task buffer whose calls may take ``seconds`` each, whatever the operation says."""
-        return TaskBuffer(self.caller, seconds)
+        return type(self)(self.caller, seconds)
 
     def close(self) -> None:
         """Close what executes the calls. Only who created the task buffer does this."""

@@ -11,6 +11,7 @@ from pandaserver.taskbuffer.connection_settings import ConnectionSettings, Opera
 from pandaserver.taskbuffer.operation import Operation
 
 R = TypeVar("R")
+OPERATION_MODULES = ("pandaserver.taskbuffer.TaskBuffer",)
 
 
 class Caller(Protocol):
@@ -42,7 +43,7 @@ class ChildSettings:
     connection: ConnectionSettings
     operations: OperationSettings
     logger: LoggerValues | None = None  # None: only warnings, to stderr
-    modules: tuple[str, ...] = ("pandaserver.taskbuffer.TaskBuffer",)  # imported, so that their operations are known
+    modules: tuple[str, ...] = OPERATION_MODULES  # imported by the child, so that their operations are known there
 
 
 class OperationFailed(Exception):

@@ -53,7 +53,7 @@ def _serve(sock: socket.socket) -> int:
         for module in settings.modules:
             importlib.import_module(module)
         proxy = OraDBProxy(settings.connection, settings.operations)
-    except Exception as error:  # noqa: BLE001 - the parent backs off and says why
+    except Exception as error:  # the parent backs off and says why
         logger.exception("child failed to start")
         wire.send(sock, wire.encode(number, ("error", "internal", f"{type(error).__name__}: {error}", {})), None)
         return 1
