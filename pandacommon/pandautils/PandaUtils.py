@@ -1,0 +1,17 @@
+"""The clock that everybody uses, and the name of this process among all machines."""
+
+from __future__ import annotations
+
+import os
+import socket
+from datetime import UTC, datetime
+
+
+def naive_utcnow() -> datetime:
+    """Return the time in UTC without time zone, the form in which the database stores times."""
+    return datetime.now(UTC).replace(tzinfo=None)
+
+
+def process_identity() -> str:
+    """Return ``<short host>-<process group>-<pid>``, which names the holder of a lock in the database."""
+    return f"{socket.gethostname().partition('.')[0]}-{os.getpgrp()}-{os.getpid()}"

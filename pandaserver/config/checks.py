@@ -1,0 +1,55 @@
+"""What single settings cannot tell: combinations that do not work."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pandacommon.liveconfigparser.ini import Sections, Value
+from pandaserver.config.finding import Finding, Severity
+from pandaserver.config.settings import DaemonSettings, ServerSettings
+from pandaserver.config.values import TokenAuth
+
+_NOWHERE = Value("", "", 0)
+
+
+def check_together(server: ServerSettings, daemon: DaemonSettings, sections: Sections) -> Iterable[Finding]:
+    """Return what is wrong with the settings as a whole."""
+    yield from _check_server(server, sections.get("server", {}))
+    yield from _check_daemon(daemon, sections.get("daemon", {}))
+
+
+def _check_server(server: ServerSettings, given: dict[str, Value]) -> Iterable[Finding]:
+    needed: tuple[str, ...] = ("dbname",) if server.backend == "sqlite" else ("dbhost", "dbuser", "dbpasswd")
+    needed += ("dbname",) if server.backend in ("postgres", "mysql") else ()
+    for key in needed:
+        if not getattr(server, key) and "backend" in given:
+            yield _error(given, "server", key, f"is needed for backend {server.backend}")
+    if server.dbpasswd.reveal() == "FIXME":
+        yield _error(given, "server", "dbpasswd", "is still that of the template", "give the password")
+    jedi = given.get("schemaJEDI", _NOWHERE)
+    if jedi is not _NOWHERE and jedi.content != server.schemaPANDA:
+        yield _error(given, "server", "schemaJEDI", "must be schemaPANDA, as both kinds of tables are read together")
+    if server.token_authType is TokenAuth.scitokens:
+        message = "scitokens are not supported yet, so no token is accepted"
+        yield _finding(Severity.warning, given, "server", "token_authType", message, "use oidc")
+
+
+def _check_daemon(daemon: DaemonSettings, given: dict[str, Value]) -> Iterable[Finding]:
+    if not daemon.enable:
+        return
+    for key in ("package", "config"):
+        if key not in given:
+            yield _error(given, "daemon", key, "is needed, because the daemon is enabled")
+
+
+def _error(given: dict[str, Value], section: str, key: str, message: str, suggestion: str = "") -> Finding:
+    return _finding(Severity.error, given, section, key, message, suggestion)
+
+
+def _finding(
+    severity: Severity, given: dict[str, Value], section: str, key: str, message: str, suggestion: str
+) -> Finding:
+    # A key that is absent has no line of its own; that of any key of the section leads to the file.
+    nearby = next(iter(given.values()), _NOWHERE)
+    place = given.get(key, Value("", nearby.file, 0))
+    return Finding(severity, place.file, place.line, section, key, message, suggestion)

@@ -1,0 +1,208 @@
+"""Every setting of the web server once: name, type, default, meaning. The other sections stand beside this file.
+
+The loader, the shipped template and ``docs/settings.md`` are made from these declarations. Names are the keys of
+``panda_server.cfg``, in their historical spelling. Keys that older configurations contain and that mean nothing here
+are listed in ``unused_settings.py``.
+"""
+
+# ruff: noqa: RUF009  (setting() is dataclasses.field with more facts)
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import ClassVar, Final
+
+from pandaserver.config.daemon_settings import DaemonSettings
+from pandaserver.config.logger_settings import LoggerSettings
+from pandaserver.config.values import PluginEntry, TokenAuth, setting, words
+from pandaserver.taskbuffer.connection_settings import Secret
+
+__all__ = ["DaemonSettings", "LoggerSettings", "ServerSettings"]
+
+MB: Final = 2**20
+
+_CVMFS: Final = "/cvmfs/atlas.cern.ch/repo/sw/local/etc"
+_DATASERVICE: Final = "pandaserver.dataservice"
+
+_BACKENDS: Final = words("oracle", "postgres", "mysql", "sqlite", postgresql="postgres", mariadb="mysql")
+_TOKENS: Final = words("none", "oidc", "scitokens", x509="none")
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """Section ``[server]`` of ``panda_server.cfg``."""
+
+    SECTION: ClassVar[str] = "server"
+    FILE: ClassVar[str] = "panda_server.cfg"
+
+    logdir: Path = setting(
+        Path("/var/log/panda"),
+        "Directory of the files that accompany logs, such as core files; use the one of panda_common.cfg.",
+        heading="Directories",
+        sample="/var/log/panda",
+    )
+    cache_dir: Path = setting(
+        Path("/var/log/panda/pandacache"),
+        "Directory of uploaded files; must be the one that Apache serves as /cache/.",
+        sample="/var/log/panda/pandacache",
+    )
+    native_python: Path | None = setting(
+        None,
+        "Directory of the interpreter that runs helper processes.",
+        default_text="that of this installation",
+    )
+    keyDir: Path = setting(Path("/var/keys"), "Directory of the object-store key pairs that pilots may ask for.")
+    endpoint_mapfile: tuple[str, ...] = setting(
+        (f"{_CVMFS}/cric_ddmendpoints.json", f"{_CVMFS}/agis_ddmendpoints.json"),
+        "JSON files that map object-store identifiers to endpoints.",
+    )
+
+    backend: str = setting(
+        "oracle",
+        "Kind of database: oracle, postgres, mysql or sqlite.",
+        heading="Database",
+        sample="postgres",
+        words=_BACKENDS,
+    )
+    dbhost: str = setting("", "Host of the database; for Oracle its TNS alias or DSN.", sample="localhost")
+    dbport: int = setting(0, "Port of the database; 0 means the usual one.", sample="0", at_least=0)
+    dbuser: str = setting("", "Account of the server in the database.", sample="panda")
+    dbpasswd: Secret = setting(Secret(""), "Password of that account.", sample="FIXME")
+    dbname: str = setting("", "Name of the database; for sqlite the path of its file.", sample="panda_db")
+    schemaPANDA: str = setting("ATLAS_PANDA", "Schema of the tables of live jobs and tasks.")
+    schemaPANDAARCH: str = setting("ATLAS_PANDAARCH", "Schema of the tables of archived jobs.")
+    schemaMETA: str = setting("ATLAS_PANDAMETA", "Schema of the tables of users and sites.")
+    schemaDEFT: str = setting("ATLAS_DEFT", "Schema of the tables of the production system.")
+    nDBConForFastCGIWSGI: int = setting(1, "Database connections of each web process.", sample="1", at_least=1)
+    usedbtimeout: bool = setting(
+        True, "Keep each connection in a child process, which a stalled database cannot make the web process wait for."
+    )
+    dbtimeout: int = setting(60, "How long one call of the database may take.", unit="s", at_least=1)
+    dump_sql: bool = setting(False, "Log every SQL statement.")
+
+    pserverhost: str = setting(
+        "",
+        "Name of this machine in URLs and in the database.",
+        heading="Web server",
+        default_text="full name of the machine",
+    )
+    pserverport: int = setting(25443, "Port of https.", at_least=1)
+    pserverhosthttp: str = setting("", "Name of this machine in http URLs.", default_text="pserverhost")
+    pserverporthttp: int = setting(25080, "Port of http.", at_least=1)
+    pserveralias: str = setting(
+        "pandaserver.cern.ch", "Name under which users know the service, for mails.", sample="pandaserver.example.org"
+    )
+    disableHTTP: bool = setting(False, "Give clients https URLs of the cache.")
+    sandboxHostname: str = setting(
+        "",
+        "Host that is recorded for uploaded sandboxes.",
+        default_text="the machine that received it",
+    )
+    entryVerbose: bool = setting(False, "Log the names of the parameters of each request.")
+    dumpBadRequest: bool = setting(False, "Keep the body of failing requests in a temporary file req_dump_*.")
+
+    max_sources_upload: int = setting(
+        768 * MB, "Largest upload whose name starts with sources.", heading="Limits", unit="bytes", at_least=1
+    )
+    max_sandbox_upload: int = setting(100 * MB, "Largest upload of another sandbox or log.", unit="bytes", at_least=1)
+    max_v1_upload: int = setting(
+        10 * MB, "Largest upload of another sandbox through /api/v1.", unit="bytes", at_least=1
+    )
+    max_checkpoint_upload: int = setting(500 * MB, "Largest upload of a checkpoint.", unit="bytes", at_least=1)
+    max_event_picking_upload: int = setting(
+        10 * MB, "Largest event picking or recovery request.", unit="bytes", at_least=1
+    )
+    max_request_body: int = setting(
+        200 * MB, "Largest body of a request that is no upload, after decompression.", unit="bytes", at_least=1
+    )
+    max_jobs_per_submit: int = setting(5000, "Jobs that one submission may contain.", at_least=1)
+    max_child_memory: int = setting(
+        0,
+        "Memory that a helper process of a web process may use before it is replaced; 0 means any.",
+        unit="MB",
+        at_least=0,
+    )
+    setupper_idle: int = setting(
+        300, "How long the Setupper child of a web process waits for work before it ends.", unit="s", at_least=1
+    )
+
+    compress_file_names: tuple[str, ...] = setting(
+        (), "Regular expressions of names of uploads to be compressed on arrival.", heading="Behaviour"
+    )
+    record_sandbox_info: bool = setting(True, "Record uploads in the table of sandboxes.")
+    record_statuschange: bool = setting(True, "Keep the history of the states of jobs.")
+    main_vo: str = setting("atlas", "VO of jobs whose submitter does not name one.")
+    anonymous_reads: bool = setting(True, "Let anybody read jobs and tasks, as clients up to 1.5 expect.")
+    add_serialized: bool = setting(False, "Register outputs of one task one after the other.")
+
+    token_authType: TokenAuth = setting(
+        TokenAuth.none,
+        "Tokens that are accepted beside X.509 certificates: None (or x509), or oidc.",
+        heading="Who may call",
+        default_text="None",
+        sample="None",
+        words=_TOKENS,
+    )
+    auth_config: Path = setting(
+        Path("/opt/panda/etc/panda/auth/"),
+        "Directory of <vo>[.<group>]_auth_config.json, one file for each token issuer and group.",
+        sample="/opt/panda/etc/panda/auth/",
+    )
+    auth_policies: Path | None = setting(
+        None, "JSON file with the groups of each VO.", default_text="derived from the names of the files in auth_config"
+    )
+    production_dns: tuple[str, ...] = setting((), "Names of users who act with the production role.")
+    pilot_secrets: str = setting("pilot secrets", "Owner of the secrets that every pilot receives.")
+    useProxyCache: bool = setting(False, "Give pilots the proxies of job owners.")
+    proxy_cache_roles: tuple[str, ...] = setting(
+        ("atlas", "atlas:/atlas/Role=production", "atlas:/atlas/Role=pilot"),
+        "VOMS roles of the proxies to keep fresh.",
+    )
+    pandaProxy_URLSSL: str = setting("", "URL of the service that hands out secret keys.")
+    pandaProxy_ca_certs: Path | None = setting(None, "File of the certificate authorities of that service.")
+
+    setupper_plugins: tuple[PluginEntry, ...] = setting(
+        (PluginEntry("any", f"{_DATASERVICE}.SetupperSimplePlugin", "SetupperSimplePlugin"),),
+        "Plug-ins that prepare new jobs: vo[|vo...]:module:Class[:group], separated by commas; any stands for all VOs.",
+        heading="Plug-ins",
+        sample=f"any:{_DATASERVICE}.SetupperSimplePlugin:SetupperSimplePlugin",
+    )
+    adder_plugins: tuple[PluginEntry, ...] = setting(
+        (PluginEntry("any", f"{_DATASERVICE}.AdderSimplePlugin", "AdderSimplePlugin"),),
+        "Plug-ins that register the outputs of jobs, in the same form.",
+        sample=f"any:{_DATASERVICE}.AdderSimplePlugin:AdderSimplePlugin",
+    )
+
+    def_sitename: str = setting(
+        "BNL_ATLAS_1", "Name of the queue that stands for unknown ones.", heading="Default queue"
+    )
+    def_queue: str = setting("ANALY_BNL_ATLAS_1", "Its batch queue.")
+    def_nickname: str = setting("BNL_ATLAS_1-condor", "Its nickname.")
+    def_ddm: str = setting("PANDA_UNDEFINED2", "Its storage.")
+    def_type: str = setting("production", "Its type.")
+    def_status: str = setting("online", "Its status.")
+
+    emailSMTPsrv: str = setting(
+        "", "Host that takes mails; empty means that no mail is sent.", heading="Other services", sample="localhost"
+    )
+    emailSender: str = setting("", "Sender of the mails.", sample="panda@example.org")
+    mbproxy_configFile: Path | None = setting(
+        None, "JSON file with the message brokers that are told about job states.", aliases=("mq_configFile",)
+    )
+    configurator_use_cert: bool = setting(True, "Show a client certificate to CRIC.")
+    CRIC_URL_SITES: str = setting("", "Sites: a URL or the path of a JSON file, as for all the following.")
+    CRIC_URL_DDMENDPOINTS: str = setting("", "Storage endpoints.")
+    CRIC_URL_SCHEDCONFIG: str = setting("", "Queues.")
+    CRIC_URL_DDMBLACKLIST: str = setting("", "Endpoints closed for writing.")
+    CRIC_URL_DDMBLACKLIST_READ: str = setting("", "Endpoints closed for reading.")
+    CRIC_URL_CM: str = setting("", "Closeness of sites.")
+    CRIC_URL_TAGS: str = setting("", "Software tags of queues.")
+    RUCIO_RSE_USAGE: str = setting("", "Usage of storage endpoints.")
+    NWS_URL: str = setting("", "Network metrics.")
+    CO2_BEARER_TOKEN: Secret = setting(Secret(""), "Token of the service of carbon intensities.")
+
+    nrun_interval: int = setting(
+        5, "Minutes between two counts of running jobs.", heading="Counting running jobs", unit="min", at_least=1
+    )
+    nrun_hosts: int = setting(3, "Machines that take turns in counting.", at_least=1)
+    nrun_snum: int = setting(999, "Turn of this machine, from 0; 999 means never.", at_least=0)

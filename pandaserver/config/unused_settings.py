@@ -1,0 +1,74 @@
+"""Keys that older configuration files contain and that change nothing here. They are accepted without a word."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+_OLD: Final = "Was not used by earlier servers either."
+_ALWAYS: Final = "Always so."
+_HELPERS: Final = "Helper processes find the code and their home by themselves."
+_EVENT_INDEX: Final = "The server does not ask the event index."
+
+#: Section -> key -> why it has no effect.
+UNUSED: Final[Mapping[str, Mapping[str, str]]] = {
+    "server": {
+        "loggername": "The loggers of remote monitoring have the names of their modules.",
+        "native_python32": _OLD,
+        "dq2_dir": _OLD,
+        "globus_dir": _OLD,
+        "lfcClient_dir": _OLD,
+        "certdir": _OLD,
+        "pandaCommon_dir": _HELPERS,
+        "pandaPython_dir": _HELPERS,
+        "home_dir_cwd": _HELPERS,
+        "nDBConnection": "Use nDBConForFastCGIWSGI.",
+        "dbbridgeverbose": "Each call is logged by DBProxy.",
+        "cursor_dump": "Use dump_sql.",
+        "schemaJEDI": "Must be schemaPANDA, if given.",
+        "schemaGRISLI": "No table of that schema is used.",
+        "schemaEI": _EVENT_INDEX,
+        "ei_dbhost": _EVENT_INDEX,
+        "ei_dbuser": _EVENT_INDEX,
+        "ei_dbpasswd": _EVENT_INDEX,
+        "ei_dbname": _EVENT_INDEX,
+        "ei_dbtimeout": _EVENT_INDEX,
+        "dbhostmysql": _OLD,
+        "dbportmysql": _OLD,
+        "dbnamemysql": _OLD,
+        "dbusermysql": _OLD,
+        "dbpasswdmysql": _OLD,
+        "pserverportcache": _OLD,
+        "useWSGI": _ALWAYS,
+        "useFastCGI": "The server is a WSGI application.",
+        "useJEDI": _ALWAYS,
+        "nJobsInGetJob": "A request for jobs locks what it selects and needs no list of candidates.",
+        "token_audience": "The audience is that of the files in auth_config.",
+        "token_issuers": _OLD,
+        "closer_plugins": _OLD,
+        "emailLogin": _OLD,
+        "emailPass": _OLD,
+        "emailDB": _OLD,
+        "pandaEmailNotification": "A schema that does not match is refused and logged, not mailed.",
+        "def_dq2url": _OLD,
+        "def_gatekeeper": _OLD,
+        "httpProxy": _OLD,
+        "enableDynamicTA": _OLD,
+        "enableRedirection": _OLD,
+        "cacheUseCassandra": _OLD,
+        "cacheIgnoreCassandraError": _OLD,
+        "cacheKeySpace": _OLD,
+        "cacheFileTable": _OLD,
+    },
+    "daemon": {
+        "n_dbconn": "Each worker has its own database connection.",
+        "use_tbif": "Each worker has its own database connection.",
+    },
+    "logger": {
+        "migrated": _OLD,
+        "nemitters": "One sender with a bounded queue serves each collector.",
+    },
+}
+
+#: Sections that belong to other programs.
+FOREIGN_SECTIONS: Final = frozenset({"kafka", "utils", "mcp"})
