@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from pandacommon.pandalogger.logger_utils import dump_error_message
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandacommon.pandautils.PandaUtils import naive_utcnow
@@ -143,7 +144,7 @@ class Adder:
             )
             plugin.execute()
         except Exception as error:
-            log.error(f"plug-in failed error={error!r}", exc_info=True)
+            dump_error_message(log, f"plug-in failed error={error!r}")
             return AdderResult(AdderStatus.fatal)
         return plugin.result
 

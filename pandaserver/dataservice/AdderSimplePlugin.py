@@ -6,6 +6,7 @@ import uuid
 
 from pandaserver.dataservice.AdderPluginBase import AdderPluginBase, AdderStatus
 from pandaserver.srvcore.errors import Conflict, ExternalError
+from pandaserver.taskbuffer.labels import ANALYSIS_LABELS
 
 
 class AdderSimplePlugin(AdderPluginBase):
@@ -22,7 +23,8 @@ class AdderSimplePlugin(AdderPluginBase):
             if not spec.GUID:
                 spec.GUID = str(uuid.uuid4())
             files.append(spec)
-        endpoint = self.siteMapper.get(self.job.computingSite or "").default_write_endpoint(self.job.prodSourceLabel)
+        queue = self.siteMapper.get(self.job.computingSite or "")
+        endpoint = queue.endpoints("output", self.job.prodSourceLabel in ANALYSIS_LABELS).default
         try:
             self.ddm.register_outputs(files, endpoint=endpoint)
         except Conflict as error:
