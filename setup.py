@@ -24,7 +24,7 @@ def version() -> str:
 
 
 def templates() -> list[str]:
-    """Return the configuration files as shipped; pip puts them under <prefix>/etc/panda and overwrites no admin's file."""
+    """Return the files as shipped. pip puts them under <prefix>/etc/panda, where it overwrites no file of an admin."""
     return sorted(str(path.relative_to(HERE)) for path in (HERE / "templates").glob("*") if path.is_file())
 
 
