@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import CheckConstraint, Column, Table, column
+from sqlalchemy import CheckConstraint, Column, Index, Table, column
 from sqlalchemy.sql.schema import SchemaItem
 
+from pandaserver.taskbuffer.requests import Selection
 from pandaserver.taskbuffer.schema.declare import EPOCH, big, clob, counted, decimal, index, number, table, time, word
+from pandaserver.taskbuffer.selections import GROUPS, OF_SELECTION, OTHER_LABELS, WAITING
 from pandaserver.taskbuffer.states import JobStatus, states_of
 
 #: PostgreSQL settings of tables whose rows change and die fast: room on the page for updates that touch no index
@@ -22,7 +24,6 @@ QUEUE_STORAGE: Final = {
 #: Backends whose indexes can be limited to the rows of one status.
 PARTIAL: Final = ("postgresql", "sqlite")
 WHOLE: Final = ("mysql", "mariadb", "oracle")
-WAITING: Final = "jobstatus = 'activated'"
 
 
 def jobs_table(name: str, meaning: str, initial: JobStatus, *items: SchemaItem, **options: Any) -> Table:
@@ -192,40 +193,48 @@ jobsDefined4 = jobs_table(
     index("jobsdefined4_status_site_idx", "jobStatus", "computingSite"),
 )
 
+#: Orders in which waiting jobs of one queue are claimed: share by share, whatever is left, the oldest.
+DISPATCH_ORDERS: Final = {
+    "share": ("computingSite", "gshare", "currentPriority DESC", "PandaID"),
+    "any": ("computingSite", "currentPriority DESC", "PandaID"),
+    "oldest": ("computingSite", "PandaID"),
+}
+
+#: Filters of a claim that an index answers without a visit to the row: 25 ms instead of 600 ms for a million misfits.
+DISPATCH_FILTERS: Final = ("minRamCount", "maxDiskCount", "resource_type")
+
+
+def _dispatch_indexes() -> list[Index]:
+    """Return the indexes that serve claims: one for each order and group of jobs, so that a claim begins at its job."""
+    found = [
+        index(f"jobsactive4_{group}_{order}_idx", *columns, *DISPATCH_FILTERS, on=PARTIAL, where=condition)
+        for group, condition in GROUPS.items()
+        for order, columns in DISPATCH_ORDERS.items()
+    ]
+    by_priority = DISPATCH_ORDERS["any"]
+    tests = f"{WAITING} AND {OF_SELECTION[Selection.test]}"
+    others = f"{WAITING} AND {OTHER_LABELS}"
+    found.append(index("jobsactive4_test_any_idx", *by_priority, on=PARTIAL, where=tests))
+    found.append(
+        index(
+            "jobsactive4_other_any_idx", "computingSite", "prodSourceLabel", *by_priority[1:], on=PARTIAL, where=others
+        )
+    )
+    return found + [
+        index(f"jobsactive4_st_{order}_idx", "jobStatus", *columns, "prodSourceLabel", *DISPATCH_FILTERS, on=WHOLE)
+        for order, columns in DISPATCH_ORDERS.items()
+    ]
+
+
 # No index holds a column that a heartbeat changes (modificationTime above all): the update then costs no index at all.
 jobsActive4 = jobs_table(
     "jobsActive4",
     "Jobs from ready to the end of their output handling. The hottest table.",
     JobStatus.activated,
-    # Dispatch, share by share and then whatever is left: the entries of one queue in the order of the claim.
-    index(
-        "jobsactive4_dispatch_share_idx",
-        "computingSite",
-        "gshare",
-        "currentPriority DESC",
-        "PandaID",
-        on=PARTIAL,
-        where=WAITING,
-    ),
-    index("jobsactive4_dispatch_idx", "computingSite", "currentPriority DESC", "PandaID", on=PARTIAL, where=WAITING),
-    index(
-        "jobsactive4_st_dispatch_share_idx",
-        "jobStatus",
-        "computingSite",
-        "gshare",
-        "currentPriority DESC",
-        "PandaID",
-        on=WHOLE,
-    ),
-    index(
-        "jobsactive4_st_dispatch_idx",
-        "jobStatus",
-        "computingSite",
-        "currentPriority DESC",
-        "PandaID",
-        on=WHOLE,
-    ),
-    index("jobsactive4_status_site_idx", "jobStatus", "computingSite", on=PARTIAL),
+    *_dispatch_indexes(),
+    # Without the waiting jobs, so that no planner is tempted to sort a whole queue by way of it.
+    index("jobsactive4_begun_site_idx", "jobStatus", "computingSite", on=("postgresql",), where=f"NOT {WAITING}"),
+    index("jobsactive4_status_site_idx", "jobStatus", "computingSite", on=("sqlite",)),
     postgresql_with=QUEUE_STORAGE,
 )
 
