@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, Table, inspect
 from sqlalchemy.schema import CreateSchema
 
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
@@ -16,7 +16,7 @@ def create_all(connection: ConnectionSettings) -> None:
     with engine_of(connection).begin() as database:
         create_schemas(database, connection)
         metadata.create_all(database, tables=declared_tables(database), checkfirst=False)
-        if not has_sequences(database):
+        if not has_sequences(database.dialect):
             seeds.plant_counters(database)
         seeds.plant(database)
 
@@ -32,12 +32,15 @@ def empty_all(connection: ConnectionSettings) -> None:
 
 def declared_tables(database: Connection) -> list[Table]:
     """Return the tables that this server gets: the counters only where it has no sequences."""
-    counters = set() if not has_sequences(database) else {tables.own.panda_sequences}
+    counters = set() if not has_sequences(database.dialect) else {tables.own.panda_sequences}
     return [table for table in metadata.sorted_tables if table not in counters]
 
 
 def create_schemas(database: Connection, connection: ConnectionSettings) -> None:
-    """Create the schemas that the settings name where this is for us to do: an Oracle schema is a user."""
-    if database.dialect.name in ("postgresql", "mysql"):
-        for name in sorted({n for n in schema_names(connection.backend, connection.schemas).values() if n}):
-            database.execute(CreateSchema(name, if_not_exists=True))
+    """Create the schemas that the settings name and that are missing. An Oracle schema is a user: a DBA makes it."""
+    if database.dialect.name not in ("postgresql", "mysql"):
+        return
+    present = set(inspect(database).get_schema_names())
+    for name in sorted({n for n in schema_names(connection.backend, connection.schemas).values() if n}):
+        if name not in present:  # asking again needs a privilege that a mere user of the schema lacks
+            database.execute(CreateSchema(name))

@@ -1,7 +1,8 @@
 """The words in which tables are declared: each column once, with its meaning, for four backends.
 
 Names are written in the spelling of the field and created in lower case, so ``jobsActive4.c.PandaID`` is the column
-``pandaid``. Types and defaults that backends spell differently are settled here and nowhere else.
+``pandaid``. Types and defaults that backends spell differently are settled here and nowhere else. Revisions use the
+same words, so what a word means never changes: a new need gets a new word.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
+    CheckConstraint,
     Column,
     Identity,
     Index,
@@ -84,15 +86,13 @@ def _compile_instant(element: Instant, compiler: Any, **_: Any) -> str:
     return _INSTANTS[element.name]["mysql" if name == "mariadb" else name]
 
 
-def table(name: str, meaning: str, *items: SchemaItem, **options: Any) -> Table:
+def table(name: str, meaning: str, *items: SchemaItem, into: MetaData = metadata, **options: Any) -> Table:
     """Declare a table under its canonical name, such as ``ATLAS_PANDA.jobsActive4``, with its columns and indexes."""
     schema, spelling = name.split(".")
     key = [item.key for item in items if isinstance(item, Column) and item.info.get("key")]
     constraint = [PrimaryKeyConstraint(*key, name=f"pk_{spelling.lower()}")] if key else []
     info = {"spelling": spelling, "meaning": meaning}
-    return Table(
-        spelling.lower(), metadata, *items, *constraint, schema=schema, info=info, **{**_MYSQL_OPTIONS, **options}
-    )
+    return Table(spelling.lower(), into, *items, *constraint, schema=schema, info=info, **{**_MYSQL_OPTIONS, **options})
 
 
 def big(name: str, meaning: str = "", **options: Any) -> Column[Any]:
@@ -165,20 +165,32 @@ def _default(value: int | str | Instant | None) -> Any:
     return text(str(value)) if isinstance(value, int) else value
 
 
+def check(name: str, condition: str) -> CheckConstraint:
+    """A condition that every row meets. It has a name, so that the error of a violation can be understood."""
+    return CheckConstraint(condition, name=name)
+
+
 def index(name: str, *columns: str, on: tuple[str, ...] = (), where: str | None = None, unique: bool = False) -> Index:
     """An index that one of our statements uses; ``DESC`` may follow a column.
 
-    ``on`` limits it to some backends, ``where`` makes it partial where the backend can do that.
+    ``on`` limits it to some backends, ``where`` makes it partial where the backend can do that. A statement uses a
+    partial index only if it repeats the condition literally: a bind in its place hides it from the planner.
     """
     parts = [text(column.lower()) if " " in column else column for column in columns]
     condition = {"postgresql_where": text(where), "sqlite_where": text(where)} if where else {}
-    made = Index(name, *parts, unique=unique, **condition)
+    made = Index(name, *parts, unique=unique, info={"columns": columns, "on": on, "where": where}, **condition)
     return made.ddl_if(dialect=on) if on else made
 
 
-def sequence(name: str, **options: Any) -> Sequence:
+def indexes_for(table: Table, dialect: str) -> list[Index]:
+    """Return the indexes that this backend gets."""
+    wanted = [i for i in table.indexes if not i.info["on"] or dialect in i.info["on"]]
+    return sorted(wanted, key=lambda i: str(i.name))
+
+
+def sequence(name: str, *, into: MetaData = metadata, **options: Any) -> Sequence:
     """Declare a sequence under its canonical name, such as ``ATLAS_PANDA.JOBSDEFINED4_PANDAID_SEQ``."""
     schema, spelling = name.split(".")
-    made = Sequence(spelling.lower(), start=1, increment=1, schema=schema, metadata=metadata, **options)
+    made = Sequence(spelling.lower(), start=1, increment=1, schema=schema, metadata=into, **options)
     made.info["spelling"] = spelling
     return made

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any, Final
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, event
+from sqlalchemy import URL, Connection, Dialect, Engine, NullPool, create_engine, event
 
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 
@@ -57,7 +57,8 @@ def _engine(url: URL, names: tuple[tuple[str, str | None], ...]) -> Engine:
     if engine.dialect.name == "mysql":
         event.listen(engine, "connect", _in_utc)
     if engine.dialect.name == "sqlite":
-        event.listen(engine, "connect", _waiting)
+        event.listen(engine, "connect", _without_implicit_begin)
+        event.listen(engine, "begin", _begin)
     return engine.execution_options(schema_translate_map=dict(names))
 
 
@@ -66,10 +67,15 @@ def _in_utc(connection: Any, _record: Any) -> None:
         cursor.execute("SET time_zone = '+00:00'")
 
 
-def _waiting(connection: Any, _record: Any) -> None:
+def _without_implicit_begin(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # Python begins no transaction before DDL, so _begin does it
     connection.execute("PRAGMA busy_timeout = 10000")
 
 
-def has_sequences(connection: Connection) -> bool:
+def _begin(connection: Connection) -> None:
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def has_sequences(dialect: Dialect) -> bool:
     """Tell whether the server has sequences: PostgreSQL, MariaDB and Oracle do, SQLite and MySQL do not."""
-    return connection.dialect.supports_sequences
+    return dialect.supports_sequences or bool(getattr(dialect, "is_mariadb", False))

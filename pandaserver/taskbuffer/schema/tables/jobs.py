@@ -4,11 +4,23 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from sqlalchemy import CheckConstraint, Column, Index, Table, column
+from sqlalchemy import Column, Index, Table
 from sqlalchemy.sql.schema import SchemaItem
 
 from pandaserver.taskbuffer.requests import Selection
-from pandaserver.taskbuffer.schema.declare import EPOCH, big, clob, counted, decimal, index, number, table, time, word
+from pandaserver.taskbuffer.schema.declare import (
+    EPOCH,
+    big,
+    check,
+    clob,
+    counted,
+    decimal,
+    index,
+    number,
+    table,
+    time,
+    word,
+)
 from pandaserver.taskbuffer.selections import GROUPS, OF_SELECTION, OTHER_LABELS, WAITING
 from pandaserver.taskbuffer.states import JobStatus, states_of
 
@@ -28,12 +40,10 @@ WHOLE: Final = ("mysql", "mariadb", "oracle")
 
 def jobs_table(name: str, meaning: str, initial: JobStatus, *items: SchemaItem, **options: Any) -> Table:
     """Declare one of the live job tables: the same columns, in the greatest width that any of them ever had."""
-    status = column("jobstatus")
-    states = [str(state) for state in states_of(name)]
+    states = ", ".join(f"'{state}'" for state in states_of(name))
     # No state lives in a table that only monitors read, so no row may.
-    home = status.in_(states) if states else status.is_(None)
-    check = CheckConstraint(home, name=f"ck_{name.lower()}_jobstatus")
-    return table(f"ATLAS_PANDA.{name}", meaning, *_job_columns(initial), check, *items, **options)
+    home = check(f"ck_{name.lower()}_jobstatus", f"jobstatus IN ({states})" if states else "jobstatus IS NULL")
+    return table(f"ATLAS_PANDA.{name}", meaning, *_job_columns(initial), home, *items, **options)
 
 
 def _job_columns(initial: JobStatus) -> list[Column[Any]]:
