@@ -122,7 +122,7 @@ class Route:
     auth_v1: Auth
     answer: Encoder
     signature: Signature
-    body_limit: int | None  # bytes; None: the general one
+    body_limit: Callable[[ServerSettings], int] | None  # bytes of an upload; None: as for sandboxes
     refused: Callable[[str], Any] | None  # message -> what the historical door answers to Forbidden
     failed: Callable[[str], Any] | None  # message -> what it answers to any other RequestError
 
@@ -158,7 +158,7 @@ class Registry:
         auth: Auth,
         answer: Encoder | None = None,
         auth_v1: Auth | None = None,
-        body_limit: int | None = None,
+        body_limit: Callable[[ServerSettings], int] | None = None,
         refused: Callable[[str], Any] | None = None,
         failed: Callable[[str], Any] | None = None,
     ) -> Callable[[F], F]:
@@ -166,6 +166,7 @@ class Registry:
 
         ``auth`` holds at both doors unless ``auth_v1`` differs. ``answer`` writes the historical reply; ``refused`` and
         ``failed`` make that reply's value from an error's message, where the historical method has one of its own.
+        ``body_limit`` picks the setting that limits a request with an upload.
         """
         if legacy is not None and answer is None:
             raise ValueError(f"{legacy} needs an answer for the historical door")
