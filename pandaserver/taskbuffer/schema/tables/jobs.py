@@ -201,6 +201,7 @@ jobsDefined4 = jobs_table(
     "Jobs that are not ready for a pilot yet.",
     JobStatus.defined,
     index("jobsdefined4_status_site_idx", "jobStatus", "computingSite"),
+    index("jobsdefined4_user_idx", "prodUserName"),
 )
 
 #: Orders in which waiting jobs of one queue are claimed: share by share, whatever is left, the oldest.
@@ -245,6 +246,8 @@ jobsActive4 = jobs_table(
     # Without the waiting jobs, so that no planner is tempted to sort a whole queue by way of it.
     index("jobsactive4_begun_site_idx", "jobStatus", "computingSite", on=("postgresql",), where=f"NOT {WAITING}"),
     index("jobsactive4_status_site_idx", "jobStatus", "computingSite", on=("sqlite",)),
+    # How long a user's queue is, for the priority of the user's next job.
+    index("jobsactive4_user_idx", "prodUserName"),
     postgresql_with=QUEUE_STORAGE,
 )
 
