@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pandaserver.taskbuffer.schema.declare import big, number, table, time, word
+from pandaserver.taskbuffer.schema.declare import big, index, number, table, time, word
 
 Harvester_Instances = table(
     "ATLAS_PANDA.Harvester_Instances",
@@ -60,6 +60,7 @@ Harvester_Rel_Jobs_Workers = table(
     big("workerID", "worker id, unique per harvester", key=True),
     big("PandaID", "job id", key=True),
     time("lastUpdate", "UTC", required=True),
+    index("harvrel_jobworkers_pandaid_idx", "PandaID"),
 )
 
 Harvester_Slots = table(
