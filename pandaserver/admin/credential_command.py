@@ -1,0 +1,52 @@
+"""``panda-admin token`` and ``certificate``: credentials of a development instance, signed by its own issuer and CA."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import click
+
+from pandaserver.testing.development_ca import DevelopmentCA, write_private
+from pandaserver.testing.development_issuer import LIFETIME, DevelopmentIssuer
+from pandaserver.testing.layout import Layout
+
+_DIRECTORY = click.option(
+    "--dir",
+    "directory",
+    type=click.Path(path_type=Path, file_okay=False),
+    default=lambda: os.environ.get("PANDA_HOME", "var"),
+    show_default="$PANDA_HOME, else ./var",
+    help="Directory of the instance.",
+)
+
+
+@click.command()
+@click.option("--name", required=True, help="Full name of the user, such as 'Jane Doe'.")
+@click.option(
+    "--group", "groups", multiple=True, help="VO/ROLE that the user has, such as testvo/production; repeatable."
+)
+@click.option("--lifetime", type=click.IntRange(1), default=LIFETIME, show_default=True, help="Seconds.")
+@_DIRECTORY
+def token(name: str, groups: tuple[str, ...], lifetime: int, directory: Path) -> None:
+    """Print a bearer token. Use a role by naming it in the header Origin, such as testvo.production."""
+    layout = Layout(directory.absolute())
+    if not DevelopmentIssuer.exists(layout.issuer):
+        raise click.ClickException(
+            f"{layout.home} has no token issuer; `make run` makes an instance that has one (--dir)"
+        )
+    click.echo(DevelopmentIssuer(layout.issuer, layout.auth).token(name, groups, lifetime))
+
+
+@click.command()
+@click.option("--cn", required=True, help="Common name of the user, such as 'Jane Doe'.")
+@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), help="File to write.  [default: CN.pem]")
+@_DIRECTORY
+def certificate(cn: str, out: Path | None, directory: Path) -> None:
+    """Write a client certificate and its key into one file, as X509_USER_PROXY wants it, and print its path."""
+    layout = Layout(directory.absolute())
+    if not DevelopmentCA.exists(layout.ca):
+        raise click.ClickException(f"{layout.home} has no CA; `make run` makes an instance that has one (--dir)")
+    path = out or Path(f"{'_'.join(cn.split())}.pem")
+    write_private(path, DevelopmentCA(layout.ca).certify_user(cn))
+    click.echo(path.absolute())
