@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, Table, inspect
+from collections.abc import Mapping
+
+from sqlalchemy import URL, Connection, Table, inspect
 from sqlalchemy.schema import CreateSchema
 
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
@@ -44,3 +46,12 @@ def create_schemas(database: Connection, connection: ConnectionSettings) -> None
     for name in sorted({n for n in schema_names(connection.backend, connection.schemas).values() if n}):
         if name not in present:  # asking again needs a privilege that a mere user of the schema lacks
             database.execute(CreateSchema(name))
+
+
+def schema_statements(dialect: str, names: Mapping[str, str | None]) -> list[str]:
+    """Return the statements that create the schemas, for a script."""
+    if dialect == "oracle":
+        return []
+    wanted = sorted({name for name in names.values() if name})
+    compiler = URL.create(dialect).get_dialect()()
+    return [str(CreateSchema(name, if_not_exists=True).compile(dialect=compiler)) for name in wanted]

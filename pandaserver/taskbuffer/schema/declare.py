@@ -191,6 +191,18 @@ def indexes_for(table: Table, dialect: str) -> list[Index]:
 def sequence(name: str, *, into: MetaData = metadata, **options: Any) -> Sequence:
     """Declare a sequence under its canonical name, such as ``ATLAS_PANDA.JOBSDEFINED4_PANDAID_SEQ``."""
     schema, spelling = name.split(".")
-    made = Sequence(spelling.lower(), start=1, increment=1, schema=schema, metadata=into, **options)
+    made = Sequence(spelling.lower(), start=1, increment=1, schema=_schema(schema, into), metadata=into, **options)
     made.info["spelling"] = spelling
+    into.info.setdefault("sequences", []).append(made)
     return made
+
+
+def sequences_of(declared: MetaData) -> list[Sequence]:
+    """Return the sequences among these declarations."""
+    return list(declared.info.get("sequences", ()))
+
+
+def _schema(prefix: str, into: MetaData) -> str | None:
+    """Return the name in this database for a revision; elsewhere a prefix is translated when a statement is made."""
+    names: dict[str, str | None] = into.info.get("schemas", {prefix: prefix})
+    return names[prefix]

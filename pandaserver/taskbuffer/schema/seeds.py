@@ -7,7 +7,7 @@ from typing import Any, Final
 from sqlalchemy import Connection
 
 from pandaserver.taskbuffer.schema import tables
-from pandaserver.taskbuffer.schema.declare import metadata
+from pandaserver.taskbuffer.schema.declare import metadata, sequences_of
 from pandaserver.taskbuffer.schema.version import COMPONENT, REQUIRED
 
 Rows = tuple[dict[str, Any], ...]
@@ -62,7 +62,7 @@ def seed_rows(main_vo: str) -> dict[str, Rows]:
 
 
 def plant(connection: Connection, main_vo: str = "atlas") -> None:
-    """Insert the seed rows, and a counter for each sequence where the server has none."""
+    """Insert the seed rows into empty tables."""
     by_name = {f"{table.schema}.{table.info['spelling']}": table for table in metadata.tables.values()}
     for name, rows in seed_rows(main_vo).items():
         connection.execute(by_name[name].insert(), list(rows))
@@ -74,6 +74,6 @@ def plant_counters(connection: Connection) -> None:
         tables.own.panda_sequences.insert(),
         [
             {"name": sequence.info["spelling"], "value": 0, "maxValue": sequence.maxvalue}
-            for sequence in metadata._sequences.values()
+            for sequence in sequences_of(metadata)
         ],
     )

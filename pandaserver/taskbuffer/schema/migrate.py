@@ -1,0 +1,86 @@
+"""Applying revisions, on a database or as text for a DBA. Alembic runs without a configuration file."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from io import StringIO
+from pathlib import Path
+from typing import Any, Final
+
+from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
+from alembic.runtime.migration import MigrationContext
+from alembic.script import Script, ScriptDirectory
+from sqlalchemy import URL
+
+from pandaserver.srvcore.errors import BadRequest
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings
+from pandaserver.taskbuffer.schema.create import create_schemas, schema_statements
+from pandaserver.taskbuffer.schema.engine import engine_of, schema_names
+from pandaserver.taskbuffer.schema.steps import REVISION_TABLE
+
+Version = tuple[int, int, int]
+
+#: Backends for which ``upgrade_sql`` writes, and SQLAlchemy's name of each. SQLite is upgraded online only.
+WRITTEN_FOR: Final = {"postgres": "postgresql", "mysql": "mysql", "mariadb": "mariadb", "oracle": "oracle"}
+
+_HERE: Final = Path(__file__).parent
+
+
+def upgrade(connection: ConnectionSettings, main_vo: str) -> None:
+    """Bring a database to the newest revision. An empty one gets everything, seed rows for ``main_vo`` included."""
+    names = schema_names(connection.backend, connection.schemas)
+    with engine_of(connection).begin() as database:
+        create_schemas(database, connection)
+        _run(names, main_vo, connection=database)
+
+
+def upgrade_sql(backend: str, schemas: Mapping[str, str], main_vo: str, since: Version | None = None) -> str:
+    """Return what ``upgrade`` would do to a database of version ``since``, or to an empty one, as a script."""
+    dialect = WRITTEN_FOR[backend]
+    names = schema_names("mysql" if backend == "mariadb" else backend, dict(schemas))
+    script = StringIO()
+    if since is None:
+        script.writelines(f"{statement};\n\n" for statement in schema_statements(dialect, names))
+    _run(
+        names,
+        main_vo,
+        url=URL.create(dialect),
+        as_sql=True,
+        starting_rev=_revision_of(since) if since else None,
+        output_buffer=script,
+        dialect_opts={"paramstyle": "named"},
+    )
+    return script.getvalue()
+
+
+def revisions() -> list[Script]:
+    """Return all revisions, the first one first."""
+    return list(reversed(list(_directory().walk_revisions())))
+
+
+def _revision_of(version: Version) -> str:
+    for script in reversed(revisions()):
+        if version == script.module.VERSION:
+            return script.revision
+    known = ", ".join(".".join(map(str, script.module.VERSION)) for script in revisions())
+    raise BadRequest(f"no revision makes schema version {'.'.join(map(str, version))}; known are {known}")
+
+
+def _run(names: Mapping[str, str | None], main_vo: str, **how: Any) -> None:
+    directory = _directory()
+    how |= {"version_table": REVISION_TABLE, "version_table_schema": names["ATLAS_PANDA"]}
+
+    def steps(current: Any, _context: MigrationContext) -> Iterable[Any]:
+        return directory._upgrade_revs("head", current)
+
+    with EnvironmentContext(
+        Config(), directory, fn=steps, as_sql=how.pop("as_sql", False), starting_rev=how.pop("starting_rev", None)
+    ) as environment:
+        environment.configure(schema_names=names, main_vo=main_vo, **how)
+        with environment.begin_transaction():
+            environment.run_migrations()
+
+
+def _directory() -> ScriptDirectory:
+    return ScriptDirectory(str(_HERE), version_locations=[str(_HERE / "versions")])
