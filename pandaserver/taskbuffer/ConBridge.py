@@ -39,7 +39,7 @@ class ConBridge:
     @property
     def pid(self) -> int | None:
         """The process id of the child, if there is one."""
-        return self._child and self._child.pid
+        return None if self._child is None else self._child.pid
 
     def call(
         self,
