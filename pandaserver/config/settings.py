@@ -151,7 +151,7 @@ class ServerSettings:
     auth_policies: Path | None = setting(
         None, "JSON file with the groups of each VO.", default_text="derived from the names of the files in auth_config"
     )
-    production_dns: tuple[str, ...] = setting((), "Names of users who act with the production role.")
+    production_dns: tuple[str, ...] = setting((), "Parts of DNs whose owners act with the production role.")
     pilot_secrets: str = setting("pilot secrets", "Owner of the secrets that every pilot receives.")
     useProxyCache: bool = setting(False, "Give pilots the proxies of job owners.")
     proxy_cache_roles: tuple[str, ...] = setting(

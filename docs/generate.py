@@ -1,0 +1,56 @@
+"""Write every generated file, or with ``--check`` tell which ones are not what the code says now."""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parent.parent
+
+#: File -> function that returns its text.
+GENERATED: Final[Mapping[str, str]] = {
+    "docs/settings.md": "pandaserver.config.generate:settings_page",
+    "docs/states.md": "pandaserver.taskbuffer.states_page:states_page",
+    "templates/panda_common.cfg.rpmnew": "pandaserver.config.generate:common_template",
+    "templates/panda_server.cfg.rpmnew": "pandaserver.config.generate:server_template",
+}
+
+
+def generated(file: str) -> str:
+    """Return what the code says that the file contains."""
+    module, _, function = GENERATED[file].partition(":")
+    text = getattr(importlib.import_module(module), function)()
+    if not isinstance(text, str):
+        raise TypeError(f"{GENERATED[file]} does not return text")
+    return text.rstrip("\n") + "\n"
+
+
+def outdated() -> list[str]:
+    """Return the files that differ from what the code says."""
+    return [file for file in GENERATED if not _is_current(ROOT / file, generated(file))]
+
+
+def main(argv: Sequence[str]) -> int:
+    """Write the files, or check them; exit code 1 if one is outdated."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--check", action="store_true", help="change nothing, and name the outdated files")
+    check = parser.parse_args(argv).check
+    old = outdated()
+    for file in old:
+        print(f"{file} is outdated: run make docs" if check else f"write {file}")
+        if not check:
+            (ROOT / file).write_text(generated(file), "utf-8")
+    return 1 if check and old else 0
+
+
+def _is_current(path: Path, text: str) -> bool:
+    return path.exists() and path.read_text("utf-8") == text
+
+
+if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
+    sys.exit(main(sys.argv[1:]))

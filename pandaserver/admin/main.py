@@ -1,0 +1,43 @@
+"""``panda-admin``: the commands of an administrator, each imported only when it is used."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Final
+
+import click
+
+#: Command -> where its implementation is.
+COMMANDS: Final[dict[str, str]] = {
+    "schema": "pandaserver.admin.schema_command:schema",
+    "check-config": "pandaserver.admin.config_command:check_config",
+    "token": "pandaserver.admin.credential_command:token",
+    "certificate": "pandaserver.admin.credential_command:certificate",
+}
+
+
+class LazyGroup(click.Group):
+    """Commands from a table ``name -> module:function``; SQLAlchemy is not imported to make a token."""
+
+    def __init__(self, table: dict[str, str], help_text: str) -> None:
+        super().__init__(help=help_text)
+        self._table = table
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names in the order of the table."""
+        del ctx
+        return list(self._table)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import the command of that name, if the table has it."""
+        del ctx
+        if cmd_name not in self._table:
+            return None
+        module, _, name = self._table[cmd_name].partition(":")
+        command = getattr(importlib.import_module(module), name)
+        if not isinstance(command, click.Command):
+            raise TypeError(f"{self._table[cmd_name]} is not a command")
+        return command
+
+
+main = LazyGroup(COMMANDS, "Administer a PanDA server.")
