@@ -92,7 +92,8 @@ def table(name: str, meaning: str, *items: SchemaItem, into: MetaData = metadata
     key = [item.key for item in items if isinstance(item, Column) and item.info.get("key")]
     constraint = [PrimaryKeyConstraint(*key, name=f"pk_{spelling.lower()}")] if key else []
     info = {"spelling": spelling, "meaning": meaning}
-    return Table(spelling.lower(), into, *items, *constraint, schema=schema, info=info, **{**_MYSQL_OPTIONS, **options})
+    where = _schema(schema, into)
+    return Table(spelling.lower(), into, *items, *constraint, schema=where, info=info, **{**_MYSQL_OPTIONS, **options})
 
 
 def big(name: str, meaning: str = "", **options: Any) -> Column[Any]:
@@ -177,9 +178,9 @@ def index(name: str, *columns: str, on: tuple[str, ...] = (), where: str | None 
     partial index only if it repeats the condition literally: a bind in its place hides it from the planner.
     """
     parts = [text(column.lower()) if " " in column else column for column in columns]
-    condition = {"postgresql_where": text(where), "sqlite_where": text(where)} if where else {}
+    condition: dict[str, Any] = {"postgresql_where": text(where), "sqlite_where": text(where)} if where else {}
     made = Index(name, *parts, unique=unique, info={"columns": columns, "on": on, "where": where}, **condition)
-    return made.ddl_if(dialect=on) if on else made
+    return made.ddl_if(callable_=lambda *_, dialect, **__: dialect.name in on) if on else made
 
 
 def indexes_for(table: Table, dialect: str) -> list[Index]:

@@ -22,15 +22,13 @@ def url_of(connection: ConnectionSettings) -> URL:
     driver = _DRIVERS[connection.backend]
     if connection.backend == "sqlite":
         return URL.create(driver, database=connection.name)
-    oracle = connection.backend == "oracle"
     return URL.create(
         driver,
         username=connection.user or None,
         password=connection.password.reveal() or None,
         host=connection.host or None,
         port=connection.port or None,
-        database=None if oracle else connection.name,
-        query={"service_name": connection.name} if oracle and connection.host else {},
+        database=None if connection.backend == "oracle" else connection.name,
     )
 
 
@@ -48,12 +46,14 @@ def schema_names(backend: str, schemas: dict[str, str]) -> dict[str, str | None]
 def engine_of(connection: ConnectionSettings) -> Engine:
     """Return an engine whose connections translate the canonical schema prefixes and run in UTC."""
     names = schema_names(connection.backend, connection.schemas)
-    return _engine(url_of(connection), tuple(sorted(names.items())))
+    # An Oracle database is named by an alias or a DSN, which is no part of a URL.
+    dsn = connection.name if connection.backend == "oracle" else ""
+    return _engine(url_of(connection), dsn, tuple(sorted(names.items())))
 
 
 @lru_cache(maxsize=32)
-def _engine(url: URL, names: tuple[tuple[str, str | None], ...]) -> Engine:
-    engine = create_engine(url, poolclass=NullPool)
+def _engine(url: URL, dsn: str, names: tuple[tuple[str, str | None], ...]) -> Engine:
+    engine = create_engine(url, poolclass=NullPool, connect_args={"dsn": dsn} if dsn else {})
     if engine.dialect.name == "mysql":
         event.listen(engine, "connect", _in_utc)
     if engine.dialect.name == "sqlite":

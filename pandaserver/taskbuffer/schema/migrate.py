@@ -47,10 +47,12 @@ def upgrade_sql(backend: str, schemas: Mapping[str, str], main_vo: str, since: V
         main_vo,
         url=URL.create(dialect),
         as_sql=True,
-        starting_rev=_revision_of(since) if since else None,
+        since=_revision_of(since) if since else None,
         output_buffer=script,
         dialect_opts={"paramstyle": "named"},
     )
+    if backend != "postgres":  # there the script is one transaction already
+        script.write("COMMIT\n\n/\n" if backend == "oracle" else "COMMIT;\n")
     return script.getvalue()
 
 
@@ -67,17 +69,19 @@ def _revision_of(version: Version) -> str:
     raise BadRequest(f"no revision makes schema version {'.'.join(map(str, version))}; known are {known}")
 
 
-def _run(names: Mapping[str, str | None], main_vo: str, **how: Any) -> None:
+def _run(
+    names: Mapping[str, str | None], main_vo: str, as_sql: bool = False, since: str | None = None, **how: Any
+) -> None:
     directory = _directory()
     how |= {"version_table": REVISION_TABLE, "version_table_schema": names["ATLAS_PANDA"]}
 
     def steps(current: Any, _context: MigrationContext) -> Iterable[Any]:
         return directory._upgrade_revs("head", current)
 
-    with EnvironmentContext(
-        Config(), directory, fn=steps, as_sql=how.pop("as_sql", False), starting_rev=how.pop("starting_rev", None)
-    ) as environment:
-        environment.configure(schema_names=names, main_vo=main_vo, **how)
+    with EnvironmentContext(Config(), directory, fn=steps, as_sql=as_sql, starting_rev=since) as environment:
+        environment.configure(schema_names=names, main_vo=main_vo, literal_binds=as_sql, **how)
+        if as_sql:  # a script has nowhere to put what RETURNING returns
+            environment.get_context().dialect.insert_returning = False
         with environment.begin_transaction():
             environment.run_migrations()
 

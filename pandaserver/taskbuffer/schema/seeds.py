@@ -72,8 +72,5 @@ def plant_counters(connection: Connection) -> None:
     """Insert a counter for each sequence, for a server that has none."""
     connection.execute(
         tables.own.panda_sequences.insert(),
-        [
-            {"name": sequence.info["spelling"], "value": 0, "maxValue": sequence.maxvalue}
-            for sequence in sequences_of(metadata)
-        ],
+        [{"name": sequence.name, "value": 0} for sequence in sequences_of(metadata)],
     )

@@ -60,8 +60,9 @@ def create_table(table: Table) -> None:
         # One statement, because CREATE INDEX cannot be told to pass over an index that is there.
         op.execute(raw(_with_keys(_compiled(CreateTable(table, if_not_exists=True)), map(_compiled, indexes))))
         return
-    for element in (CreateTable(table), *indexes):
-        _run(element)
+    _run(CreateTable(table))
+    for index in indexes:
+        _run(index)
 
 
 def sow(table: Table, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -77,7 +78,7 @@ def sow_counters(tables: MetaData) -> None:
     if has_sequences(op.get_context().dialect):
         return
     counters = next(table for table in tables.sorted_tables if table.name == "panda_sequences")
-    sow(counters, [{"name": s.info["spelling"], "value": 0, "maxValue": s.maxvalue} for s in sequences_of(tables)])
+    sow(counters, [{"name": s.name, "value": 0} for s in sequences_of(tables)])
 
 
 def set_version(tables: MetaData, version: tuple[int, int, int]) -> None:

@@ -64,9 +64,8 @@ panda_leases = table(
 panda_sequences = table(
     "ATLAS_PANDA.panda_sequences",
     "Counters for backends without sequences (SQLite, MySQL): one row for each sequence.",
-    word("name", 64, "name of the sequence without schema, e.g. JOBSDEFINED4_PANDAID_SEQ", key=True),
+    word("name", 64, "name of the sequence without schema, in lower case", key=True),
     big("value", "the last value given out", required=True, default=0),
-    big("maxValue", "after this value the sequence begins at 1 again; NULL: never"),
 )
 
 # Row identifiers are drawn by the hundred and their order means nothing, so sessions may keep some in hand. PandaIDs

@@ -1113,7 +1113,6 @@ def _declare(into: MetaData) -> None:
         "",
         word("name", 64, key=True),
         big("value", required=True, default=0),
-        big("maxValue"),
         into=into,
     )
     table(
