@@ -34,7 +34,7 @@ class SiteMapper:
         self._load = load
         self._default = default
         self._logger = logger or logging.getLogger(__name__)
-        self._cached = CachedObject(self._read, lifetime)
+        self._cached = CachedObject(self._read, lifetime, on_failure=self._not_loaded)
 
     @property
     def sites(self) -> Mapping[str, SiteSpec]:
@@ -58,6 +58,9 @@ class SiteMapper:
             nucleus = name.removeprefix(_NUCLEUS)
             return next((site for site in sites.values() if site.nucleus == nucleus), None)
         return sites.get(name)
+
+    def _not_loaded(self, failure: Exception) -> None:
+        self._logger.error("site configuration is kept as it was, because loading failed: %s", failure)
 
     def _read(self) -> Mapping[str, SiteSpec]:
         sites, findings = read_sites(self._load())

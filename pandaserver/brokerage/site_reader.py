@@ -50,10 +50,15 @@ def site_from(
     nuclei: frozenset[str] = frozenset(),
     relations: Iterable[RelationRow] = (),
 ) -> SiteSpec:
-    """Return the queue that one JSON object of SCHEDCONFIG_JSON describes. ValueError names a field that is unreadable."""
+    """Return the queue that one JSON object of SCHEDCONFIG_JSON describes; ValueError names an unreadable field."""
     site = owner or str(data.get("atlas_site") or "")
     clouds = [c.strip() for c in str(data.get("cloud") or "").split(",") if c.strip()]
     links = list(relations)
+    fields: dict[str, Any] = {
+        **{key: _whole(data, key) for key in _NUMBERS},
+        **{key: str(data[key]) if data.get(key) else None for key in _TEXTS},
+        **{key: data.get(key) in (True, "True") for key in _SWITCHES},
+    }
     return SiteSpec(
         sitename=name,
         nickname=str(data.get("nickname") or name),
@@ -71,9 +76,7 @@ def site_from(
         resource_type_limits=_limits(data),
         input_endpoints=_endpoints(links, reading=True),
         output_endpoints=_endpoints(links, reading=False),
-        **{key: _whole(data, key) for key in _NUMBERS},
-        **{key: str(data[key]) if data.get(key) else None for key in _TEXTS},
-        **{key: data.get(key) in (True, "True") for key in _SWITCHES},
+        **fields,
     )
 
 

@@ -32,9 +32,10 @@ class Submission:
     submitter: Submitter
     pending: bool = False  # stored as pending: the task layer releases them
     idempotency_key: str | None = None  # repeating a submission with the same key gives the first result
+    request_hash: str = ""  # of the request that came with the key
     queues: Mapping[str, SiteSpec] = field(default_factory=dict)  # those that the jobs name
     unknown_queues: frozenset[str] = frozenset()  # names among those that no queue has; the Setupper judges them
-    ready_vos: frozenset[str] = frozenset()  # VOs whose Setupper plug-in has nothing to prepare; "any": all others
+    nothing_to_prepare: Mapping[str, bool] = field(default_factory=dict)  # of the Setupper plug-in, by VO; "any"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,149 @@
+"""The row of a user: ban, counters, permissions."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from pandaserver.srvcore.errors import DuplicateKey
+from pandaserver.taskbuffer.operation import operation
+from pandaserver.taskbuffer.submission import Submitter
+from pandaserver.taskbuffer.transaction import Transaction
+
+#: Value of USERS.status that bans a user.
+DISABLED: Final = "disabled"
+
+#: Counter of a user that nobody has seen before.
+FIRST_JOB_ID: Final = 1
+
+#: Longest texts that the columns take.
+NAME_LIMIT: Final = 60
+DN_LIMIT: Final = 150
+
+#: How long the number of a user's jobs is kept up by addition before it is counted again.
+COUNT_AGAIN: Final = timedelta(minutes=1)
+
+READ_USER: Final = """
+    SELECT id, jobID, status, gridPref, nCurrent, cacheTime FROM ATLAS_PANDAMETA.users WHERE name = :name
+"""
+
+LOCK_USER: Final = READ_USER + " FOR UPDATE"
+
+UPDATE_COUNTERS: Final = """
+    UPDATE ATLAS_PANDAMETA.users
+    SET jobID = :jobID, nCurrent = :nCurrent, cacheTime = :cacheTime, dn = :dn, latestJob = :now, lastMod = :now
+    WHERE id = :id
+"""
+
+#: Jobs of a user that make the next one wait. What is being merged has used its slot already.
+COUNT_QUEUE: Final = """
+    SELECT (SELECT COUNT(*) FROM ATLAS_PANDA.jobsDefined4 WHERE prodUserName = :name)
+         + (SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4 WHERE prodUserName = :name AND jobStatus <> 'merging')
+    FROM ATLAS_PANDAMETA.users WHERE id = :id
+"""
+
+COUNT_GROUP_QUEUE: Final = """
+    SELECT workingGroup, COUNT(*) FROM (
+        SELECT workingGroup FROM ATLAS_PANDA.jobsDefined4
+        WHERE prodUserName = :name AND workingGroup IN (:groups[])
+        UNION ALL
+        SELECT workingGroup FROM ATLAS_PANDA.jobsActive4
+        WHERE prodUserName = :name AND workingGroup IN (:groups[]) AND jobStatus <> 'merging'
+    ) queue
+    GROUP BY workingGroup
+"""
+
+BANNED: Final = "SELECT name FROM ATLAS_PANDAMETA.users WHERE status = 'disabled' ORDER BY name"
+
+SET_STATUS: Final = """
+    UPDATE ATLAS_PANDAMETA.users SET status = :status, lastMod = CURRENT_TIMESTAMP WHERE name = :name
+"""
+
+
+@dataclass(slots=True)
+class User:
+    """What submission reads and writes of a user's row."""
+
+    id: int | None  # None: not stored yet
+    name: str
+    job_id: int
+    is_banned: bool
+    permissions: str
+    n_queued: int  # jobs that are not done
+    counted: datetime | None = None  # when they were counted
+
+    @property
+    def is_locked(self) -> bool:
+        """Tell whether ``lock_user`` gave this row, so that its counters may be written."""
+        return self.counted is not None
+
+
+def read_user(tx: Transaction, name: str) -> User:
+    """Return a user's row as it is, without the queue's length."""
+    row = tx.one(READ_USER, name=name[:NAME_LIMIT])
+    if row is None:
+        return User(None, name[:NAME_LIMIT], FIRST_JOB_ID, False, "", 0)
+    return User(row[0], name[:NAME_LIMIT], row[1], row[2] == DISABLED, row[3] or "", row[4])
+
+
+def lock_user(tx: Transaction, submitter: Submitter) -> User:
+    """Hold the submitter's row, made if there is none: submissions of one user follow each other."""
+    name = submitter.name[:NAME_LIMIT]
+    row = tx.one(LOCK_USER, name=name)
+    if row is None:
+        _add_user(tx, submitter)
+        row = tx.one(LOCK_USER, name=name)
+        assert row is not None  # inserted by us or by whoever was faster, and rows of users stay
+    id_, job_id, status, permissions, n_queued, counted = row
+    if tx.now() - counted > COUNT_AGAIN:
+        n_queued, counted = tx.value(COUNT_QUEUE, name=name, id=id_), tx.now()
+    return User(id_, name, job_id, status == DISABLED, permissions or "", int(n_queued), counted)
+
+
+def store_counters(tx: Transaction, user: User, dn: str) -> None:
+    """Write a locked user's counters back."""
+    tx.change(
+        UPDATE_COUNTERS,
+        id=user.id,
+        jobID=user.job_id,
+        nCurrent=user.n_queued,
+        cacheTime=user.counted,
+        dn=dn[:DN_LIMIT],
+        now=tx.now(),
+    )
+
+
+def _add_user(tx: Transaction, submitter: Submitter) -> None:
+    now = tx.now()
+    row = {
+        "id": tx.next_ids("ATLAS_PANDAMETA.USERS_ID_SEQ", 1)[0],
+        "name": submitter.name[:NAME_LIMIT],
+        "dn": submitter.dn[:DN_LIMIT],
+        "jobID": FIRST_JOB_ID,
+        "firstJob": now,
+        "latestJob": now,
+        "lastMod": now,
+    }
+    try:
+        with tx.savepoint():
+            tx.insert("ATLAS_PANDAMETA.users", [row])
+    except DuplicateKey:
+        return  # another first submission of the same user was faster; its row serves
+
+
+def count_group_queue(tx: Transaction, name: str, groups: list[str]) -> dict[str, int]:
+    """Return how many jobs a user has in the name of each of those working groups."""
+    return {group: int(n) for group, n in tx.rows(COUNT_GROUP_QUEUE, name=name[:NAME_LIMIT], groups=groups)}
+
+
+@operation(timeout=60, repeatable=True)
+def banned_users(tx: Transaction) -> frozenset[str]:
+    """Return the clean names of users who may do nothing."""
+    return frozenset(name for (name,) in tx.rows(BANNED))
+
+
+@operation(timeout=60)
+def set_user_status(tx: Transaction, name: str, status: str | None) -> bool:
+    """Ban a user (``disabled``) or lift the ban (None); return False for a user who never submitted."""
+    return tx.change(SET_STATUS, name=name[:NAME_LIMIT], status=status) > 0
