@@ -1,0 +1,171 @@
+"""Giving jobs to pilots: one transaction from the claim to what the pilot needs to run them."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
+from pandaserver.taskbuffer.db_proxy_mods.job_move import NOW, move_jobs
+from pandaserver.taskbuffer.db_proxy_mods.parameter import get_config_value
+from pandaserver.taskbuffer.db_proxy_mods.remembered import remembered
+from pandaserver.taskbuffer.db_proxy_mods.secret import secrets_of
+from pandaserver.taskbuffer.db_proxy_mods.share import leaves_in_order
+from pandaserver.taskbuffer.db_proxy_mods.worker import link_jobs
+from pandaserver.taskbuffer.job_flags import has_flag
+from pandaserver.taskbuffer.JobSpec import JobSpec
+from pandaserver.taskbuffer.operation import operation
+from pandaserver.taskbuffer.requests import MAX_JOBS, NOTHING, Acquired, JobRequest, TaskTraits
+from pandaserver.taskbuffer.selections import OF_SELECTION, WAITING
+from pandaserver.taskbuffer.states import ACTIVE, JobStatus
+from pandaserver.taskbuffer.transaction import Transaction
+
+TABLE: Final = f"ATLAS_PANDA.{ACTIVE}"
+
+AT_SITE: Final = "computingSite = :site"
+OF_SHARE: Final = "gshare = :share"
+FITS_MEMORY: Final = "minRamCount <= :memory"  # 0 is "no need", so it fits always
+FITS_DISK: Final = "maxDiskCount <= :disk_space"
+FITS_TIME: Final = "(maxWalltime IS NULL OR maxWalltime <= :remaining_time)"
+OF_TASK: Final = "jediTaskID = :task_id"
+OF_RESOURCE_TYPE: Final = "resource_type = :resource_type"
+OF_USER: Final = "prodUserName = :user_name"
+IN_BACKGROUND: Final = "jobExecutionID = 1"
+NOT_TAKEN: Final = "PandaID NOT IN (:taken[])"  # no lock protects rows from the transaction that holds them
+
+BY_PRIORITY: Final = "currentPriority DESC, PandaID"
+BY_AGE: Final = "PandaID"
+
+#: Percentage of requests that get the oldest job instead of the most deserving one, unless CONFIG says otherwise.
+SLOPPY_RATIO: Final = 10
+SLOPPY_LIFETIME: Final = 60.0
+
+SENT_LATELY: Final = """
+    SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4
+    WHERE jobStatus = 'sent' AND computingSite = :site AND prodSourceLabel IN ('managed', 'test')
+      AND modificationTime > CURRENT_TIMESTAMP - :seconds * INTERVAL '1' SECOND
+"""
+
+TRAITS: Final = """
+    SELECT jediTaskID, ioIntensity, ioIntensityUnit FROM ATLAS_PANDA.JEDI_Tasks WHERE jediTaskID IN (:ids[])
+"""
+
+
+@operation(timeout=60)
+def acquire_jobs(tx: Transaction, wanted: JobRequest) -> Acquired:
+    """Give up to ``wanted.n_jobs`` activated jobs to one pilot: they become ``sent``.
+
+    Nobody is told "nothing" while an unlocked job that fits is waiting: shares and dice decide the order only, and the
+    last search is the whole queue.
+    """
+    ids = _claim(tx, wanted)
+    if not ids:
+        return NOTHING
+    n_sent = int(tx.value(SENT_LATELY, site=wanted.site, seconds=60) or 0) if wanted.counts_sent else 0
+    move_jobs(tx, ids, JobStatus.sent, by="JobDispatcher", locked=True, startTime=NOW, **_traces(wanted))
+    if wanted.harvester_id and wanted.worker_id is not None:
+        link_jobs(tx, wanted.harvester_id, wanted.worker_id, wanted.site, ids)
+    jobs = load_jobs(tx, ids, tables=(ACTIVE,))
+    secrets = _secrets(tx, jobs)
+    return Acquired(
+        tuple(jobs),
+        n_sent,
+        tasks=_traits(tx, jobs),
+        pilot_secrets=secrets.pop(tx.settings.pilot_secrets_owner, None),
+        secrets=secrets,
+    )
+
+
+def _claim(tx: Transaction, wanted: JobRequest) -> list[int]:
+    """Lock the jobs that this request gets, in the order in which it gets them."""
+    eligible, binds = _eligible(wanted), _binds(wanted)
+    limit = min(wanted.n_jobs, MAX_JOBS)
+    ids: list[int] = []
+    for conditions, more, order in _searches(tx, wanted):
+        if ids:
+            conditions, more = (*conditions, NOT_TAKEN), {**more, "taken": ids}
+        ids += tx.claim(
+            TABLE,
+            key="PandaID",
+            limit=limit - len(ids),
+            where=[*eligible, *conditions],
+            binds={**binds, **more},
+            order=order,
+        )
+        if len(ids) >= limit:
+            break
+    return ids
+
+
+def _searches(tx: Transaction, wanted: JobRequest) -> Iterator[tuple[tuple[str, ...], dict[str, Any], str]]:
+    """Yield the searches to make until there are enough jobs: conditions, their binds, order."""
+    if random.randrange(100) < _sloppy_ratio(tx):
+        yield (), {}, BY_AGE
+        return
+    for leaf in leaves_in_order(tx, wanted.site):
+        yield (OF_SHARE,), {"share": leaf}, BY_PRIORITY
+    yield (), {}, BY_PRIORITY
+
+
+def _eligible(wanted: JobRequest) -> list[str]:
+    """Return the conditions on a job that this pilot may get."""
+    found = [WAITING, AT_SITE, OF_SELECTION[wanted.selection]]
+    optional: tuple[tuple[object, str], ...] = (
+        (wanted.memory > 0, FITS_MEMORY),
+        (wanted.disk_space > 0, FITS_DISK),
+        (wanted.remaining_time > 0, FITS_TIME),
+        (wanted.task_id is not None, OF_TASK),
+        (wanted.resource_type, OF_RESOURCE_TYPE),
+        (wanted.user_name is not None, OF_USER),
+        (wanted.background, IN_BACKGROUND),
+    )
+    return found + [condition for asked, condition in optional if asked]
+
+
+def _binds(wanted: JobRequest) -> dict[str, Any]:
+    return {
+        "site": wanted.site,
+        "label": wanted.label,
+        "memory": wanted.memory,
+        "disk_space": wanted.disk_space,
+        "remaining_time": wanted.remaining_time,
+        "task_id": wanted.task_id,
+        "resource_type": wanted.resource_type,
+        "user_name": wanted.user_name,
+    }
+
+
+def _traces(wanted: JobRequest) -> dict[str, Any]:
+    """Return what the pilot leaves on the job."""
+    found = {
+        "modificationHost": wanted.node,
+        "computingElement": wanted.computing_element,
+        "schedulerID": wanted.scheduler_id,
+        "jobExecutionID": None if wanted.background else 0,
+    }
+    return {column: value for column, value in found.items() if value is not None}
+
+
+def _traits(tx: Transaction, jobs: Sequence[JobSpec]) -> dict[int, TaskTraits]:
+    tasks = {job.jediTaskID for job in jobs if job.jediTaskID}
+    if not tasks:
+        return {}
+    return {row[0]: TaskTraits(row[1], row[2]) for row in tx.rows(TRAITS, ids=sorted(tasks))}
+
+
+def _secrets(tx: Transaction, jobs: Sequence[JobSpec]) -> dict[str, str]:
+    """Return the secrets of owners whose jobs use them, and those of pilots if a job is in debug mode."""
+    owners = {job.prodUserName for job in jobs if has_flag(job.specialHandling, "secrets") and job.prodUserName}
+    if any(has_flag(job.specialHandling, "debug") for job in jobs):
+        owners.add(tx.settings.pilot_secrets_owner)
+    return secrets_of(tx, owners)
+
+
+def _sloppy_ratio(tx: Transaction) -> int:
+    return remembered(tx, "sloppy ratio", SLOPPY_LIFETIME, _read_sloppy_ratio)
+
+
+def _read_sloppy_ratio(tx: Transaction) -> int:
+    ratio = get_config_value(tx, "jobdispatch", "SLOPPY_DISPATCH_RATIO")
+    return ratio if isinstance(ratio, int) else SLOPPY_RATIO
