@@ -24,7 +24,7 @@ help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 run: ## a complete instance in the foreground (PORT, TLS_PORT, DIR, DAEMON=on|off, DB=sqlite|postgresql|mariadb, DB_URL)
-	@$(WITH) run,$(DB_NEED) python -m pandaserver.testing.instance $(INSTANCE)
+	@$(WITH) run,$(DB_NEED) python -m pandaserver.testing.run $(INSTANCE)
 
 demo: ## jobs from submission to finished on such an instance (N=20, PILOT=builtin|stock, and what run takes)
 	@$(WITH) run,demo,$(PILOT),$(DB_NEED) python -m pandaserver.testing.demo $(INSTANCE) --jobs $(N) --pilot $(PILOT)
