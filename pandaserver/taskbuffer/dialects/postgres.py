@@ -1,0 +1,268 @@
+"""PostgreSQL through psycopg2, with as few round trips as possible.
+
+The driver stays in autocommit mode and we write BEGIN, SAVEPOINT and the like ourselves, because such text then travels
+in front of the next statement instead of making a trip of its own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any, Final
+
+from pandaserver.srvcore.errors import (
+    BadRequest,
+    Busy,
+    DatabaseError,
+    DuplicateKey,
+    LockLost,
+    PandaError,
+    Unavailable,
+)
+from pandaserver.taskbuffer.dialects.base import Dialect, Session, claim_query
+from pandaserver.taskbuffer.dialects.statement import Statement
+
+if TYPE_CHECKING:
+    from psycopg2.extensions import connection as Connection
+    from psycopg2.extensions import cursor as Cursor
+
+    from pandaserver.taskbuffer.transaction import Transaction
+
+#: Longest wait for a row lock: a lost race is run again, so it need not use up the call.
+LOCK_SECONDS: Final = 10.0
+#: The server ends a transaction whose client is silent for this long.
+SILENCE_SECONDS: Final = 120
+
+_NUMERIC, _JSON, _JSONB, _TIMESTAMPTZ, _BOOL = 1700, 114, 3802, 1184, 16
+
+
+class Postgres(Dialect):
+    """Canonical SQL to PostgreSQL."""
+
+    backend = "postgres"
+    now = "LOCALTIMESTAMP"  # of the session, which is in UTC; without a zone like our columns
+    no_escape = " ESCAPE ''"
+
+    def bind(self, name: str) -> str:
+        return f"%({name})s"
+
+    def place(self, number: int) -> str:
+        return "%s"
+
+    def table(self, schema: str, name: str) -> str:
+        return f"{self.settings.schemas[schema].lower()}.{name.lower()}"
+
+    def shifted_now(self, sign: str, amount: str, unit: str) -> str:
+        return f"({self.now} {sign} {amount} * INTERVAL '1 {unit}')"
+
+    def extract(self, part: str, operand: str) -> str:
+        return f"EXTRACT({part} FROM {operand})"
+
+    def whole_list(self, name: str, negated: bool) -> str:
+        return f"{'<> ALL' if negated else '= ANY'} (%({name})s)"
+
+    def verbatim(self, text: str) -> str:
+        return text.replace("%", "%%")
+
+    def _with_lists(
+        self, statement: Statement, values: dict[str, Any], lists: list[tuple[str, list[Any]]]
+    ) -> tuple[str, dict[str, Any]]:
+        values.update(lists)
+        return statement.text, values
+
+    def connect(self, seconds: float) -> Session:
+        import psycopg2
+        from psycopg2 import extensions
+
+        settings = self.settings
+        try:
+            connection = psycopg2.connect(
+                host=settings.host or None,
+                port=settings.port or None,
+                dbname=settings.name,
+                user=settings.user or None,
+                password=settings.password.reveal() or None,
+                connect_timeout=max(2, int(seconds)),
+                application_name="panda-server",
+                client_encoding="UTF8",
+                keepalives=1,
+                keepalives_idle=30,
+                keepalives_interval=10,
+                keepalives_count=3,
+                tcp_user_timeout=60_000,
+                options="-c timezone=UTC -c default_transaction_isolation=read\\ committed -c datestyle=ISO"
+                f" -c idle_in_transaction_session_timeout={SILENCE_SECONDS * 1000}",
+            )
+        except psycopg2.OperationalError as error:
+            raise Unavailable(f"cannot connect to PostgreSQL at {settings.host}: {error}".strip()) from error
+        connection.autocommit = True
+        for oid, name, convert in (
+            (_NUMERIC, "NUMBER", _number),
+            (_JSON, "JSON_TEXT", _same),
+            (_JSONB, "JSONB_TEXT", _same),
+            (_BOOL, "TRUTH", _truth),
+        ):
+            extensions.register_type(extensions.new_type((oid,), name, convert), connection)
+        return PostgresSession(connection)
+
+    def claim(
+        self,
+        tx: Transaction,
+        table: str,
+        key: str,
+        limit: int,
+        where: Sequence[str],
+        binds: Mapping[str, Any],
+        order: str,
+    ) -> list[int]:
+        sql = claim_query(key, table, where, order, limit=True)
+        tx.cursor.execute(sql, {**binds, "claim_limit": limit}, suffix=" FOR UPDATE SKIP LOCKED")
+        return [row[0] for row in tx.cursor.fetchall()]
+
+    def next_ids(self, tx: Transaction, sequence: str, n: int) -> list[int]:
+        schema, _, name = sequence.partition(".")
+        full = self.table(schema.upper(), name)
+        tx.cursor.execute_native("SELECT nextval(%s) FROM generate_series(1, %s)", [full, n])
+        return [row[0] for row in tx.cursor.fetchall()]
+
+    def upsert_suffix(self, key: Sequence[str], values: Sequence[str]) -> str:
+        columns = [self.column(name) for name in values]
+        action = f"UPDATE SET {', '.join(f'{c} = excluded.{c}' for c in columns)}" if columns else "NOTHING"
+        return f" ON CONFLICT ({', '.join(self.column(k) for k in key)}) DO {action}"
+
+    def read_now(self, tx: Transaction) -> Any:
+        tx.cursor.execute_native("SELECT LOCALTIMESTAMP")
+        return tx.cursor.fetchall()[0][0]
+
+
+class PostgresSession(Session):
+    """One connection. Text in ``_pending`` goes out in front of the next statement."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._cursor: Cursor = connection.cursor()
+        self._pending: list[str] = []
+        self._seconds = 0.0  # what the server allows a statement now
+        self._began = False
+
+    def begin(self, *, read_only: bool, seconds: float) -> None:
+        self._pending = [f"BEGIN{' READ ONLY' if read_only else ''}"]
+        self._began = False
+        self._set_limit(seconds)
+
+    def limit(self, seconds: float) -> None:
+        if seconds < 0.8 * self._seconds:
+            self._set_limit(seconds)
+
+    def _set_limit(self, seconds: float) -> None:
+        self._seconds = seconds
+        whole = max(1, int(seconds * 1000))
+        lock = max(1, int(min(LOCK_SECONDS, seconds / 2) * 1000))
+        self._pending.append(f"SET LOCAL statement_timeout = {whole}; SET LOCAL lock_timeout = {lock}")
+
+    def execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Cursor:
+        pending, self._pending = self._pending, []
+        if pending:
+            text = f"{'; '.join(pending)}; {text}"
+        try:
+            self._cursor.execute(text, values)
+        except (TypeError, ValueError, LookupError):  # a value that the driver cannot write: nothing was sent
+            self._pending = pending
+            raise
+        finally:
+            self._began = self._began or not self._pending
+        return self._cursor
+
+    def execute_many(self, text: str, rows: Sequence[Any]) -> int:
+        """Send all rows in one trip a hundred."""
+        affected = 0
+        for row in rows:
+            affected += self.execute(text, row).rowcount
+        return affected
+
+    def commit(self) -> None:
+        if self._began:
+            self._end("COMMIT")
+            if self._cursor.statusmessage != "COMMIT":
+                raise DatabaseError("PostgreSQL rolled back instead of committing")
+        self._pending.clear()
+
+    def rollback(self) -> None:
+        if self._began:
+            self._end("ROLLBACK")
+        self._pending.clear()
+
+    def _end(self, how: str) -> None:
+        self._began = False
+        self._pending.clear()
+        self._cursor.execute(how)
+
+    def savepoint(self, name: str) -> None:
+        self._pending.append(f"SAVEPOINT {name}")
+
+    def undo(self, name: str) -> None:
+        mark = f"SAVEPOINT {name}"
+        if mark in self._pending:  # never sent
+            self._pending.remove(mark)
+        else:
+            self._pending.append(f"ROLLBACK TO {name}; RELEASE {name}")
+
+    def release(self, name: str) -> None:
+        mark = f"SAVEPOINT {name}"
+        if mark in self._pending:
+            self._pending.remove(mark)
+        else:
+            self._pending.append(f"RELEASE {name}")
+
+    def close(self) -> None:
+        self._connection.close()
+
+    @property
+    def lost(self) -> bool:
+        return self._connection.closed != 0
+
+    def error(self, raised: Exception, *, nowait: bool = False) -> PandaError | None:
+        import psycopg2
+
+        if isinstance(raised, UnicodeEncodeError):
+            return BadRequest(f"a value does not fit the database: {raised}")
+        if not isinstance(raised, psycopg2.Error):
+            return None
+        text = " ".join(str(raised).split()) or type(raised).__name__
+        state = raised.pgcode or ""
+        if self.lost or state.startswith(("08", "57P")):
+            return Unavailable(f"connection lost: {text}")
+        if state == "55P03" and nowait:
+            return Busy(text)
+        for prefix, kind in _ERRORS.items():
+            if state.startswith(prefix):
+                return kind(text)
+        return DatabaseError(f"{text} ({state})")
+
+
+#: Begin of an SQLSTATE -> what it means.
+_ERRORS: Final[dict[str, type[PandaError]]] = {
+    "23505": DuplicateKey,
+    "40001": LockLost,
+    "40P01": LockLost,
+    "55P03": LockLost,
+    "57014": Unavailable,  # statement_timeout: undone
+    "25P03": Unavailable,  # idle in transaction: undone
+    "53": Unavailable,
+    "22": BadRequest,
+}
+
+
+def _number(text: str | None, _cursor: Any) -> int | float | None:
+    if text is None:
+        return None
+    number = Decimal(text)
+    return int(number) if number == number.to_integral_value() and "." not in text else float(number)
+
+
+def _same(text: str | None, _cursor: Any) -> str | None:
+    return text
+
+
+def _truth(text: str | None, _cursor: Any) -> int | None:
+    return None if text is None else int(text == "t")
