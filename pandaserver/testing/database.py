@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Final
 
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from pandaserver.testing.account import Account
 from pandaserver.testing.instance_config import connection_of_url
 from pandaserver.testing.layout import Layout
+from pandaserver.testing.servers import DatabaseServer, MariaDBServer, PostgresServer
+
+_SERVERS: Final[dict[str, type[DatabaseServer]]] = {"postgresql": PostgresServer, "mariadb": MariaDBServer}
 
 
 @contextmanager
@@ -19,4 +23,8 @@ def opened(database: str, layout: Layout, account: Account) -> Iterator[Connecti
     elif database == "sqlite":
         yield ConnectionSettings(backend="sqlite", name=str(layout.database / "panda.sqlite"))
     else:
-        raise ValueError(f"{database}: not one of sqlite, postgresql, mariadb")
+        server = _SERVERS[database](layout.database / database, account.user if account.switch else None)
+        try:
+            yield server.start()
+        finally:
+            server.stop()

@@ -18,6 +18,7 @@ from pandaserver.testing.account import Account, service_account
 from pandaserver.testing.development_issuer import VO
 from pandaserver.testing.instance import Instance, InstanceFailed, Options
 from pandaserver.testing.sample_site import QUEUE
+from pandaserver.testing.servers import ServerNotStarted
 
 #: Where an instance goes whose directory the service account cannot reach.
 _REACHABLE_HOME: Final = Path("/var/lib/panda-dev")
@@ -118,7 +119,7 @@ def main() -> None:
                     time.sleep(_POLL)
             finally:
                 hold_back_signals()
-    except (InstanceFailed, PandaError, ValueError, FileNotFoundError) as failure:
+    except (InstanceFailed, ServerNotStarted, PandaError, ValueError, FileNotFoundError) as failure:
         sys.exit(f"make run: {failure}")
 
 
