@@ -196,12 +196,21 @@ def _job_columns(initial: JobStatus) -> list[Column[Any]]:
     ]
 
 
+def _task_index(name: str) -> list[Index]:
+    """Return the index that finds the jobs of a task; jobs without one are not in it where that can be said."""
+    return [
+        index(f"{name}_task_idx", "jediTaskID", on=PARTIAL, where="jeditaskid IS NOT NULL"),
+        index(f"{name}_whole_task_idx", "jediTaskID", on=WHOLE),
+    ]
+
+
 jobsDefined4 = jobs_table(
     "jobsDefined4",
     "Jobs that are not ready for a pilot yet.",
     JobStatus.defined,
     index("jobsdefined4_status_site_idx", "jobStatus", "computingSite"),
     index("jobsdefined4_user_idx", "prodUserName"),
+    *_task_index("jobsdefined4"),
 )
 
 #: Orders in which waiting jobs of one queue are claimed: share by share, whatever is left, the oldest.
@@ -248,6 +257,7 @@ jobsActive4 = jobs_table(
     index("jobsactive4_status_site_idx", "jobStatus", "computingSite", on=("sqlite",)),
     # How long a user's queue is, for the priority of the user's next job.
     index("jobsactive4_user_idx", "prodUserName"),
+    *_task_index("jobsactive4"),
     postgresql_with=QUEUE_STORAGE,
 )
 
@@ -256,6 +266,7 @@ jobsArchived4 = jobs_table(
     "Jobs that ended, for recent days.",
     JobStatus.finished,
     index("jobsarch4_mtimeprodslabel_idx", "modificationTime", "prodSourceLabel"),
+    *_task_index("jobsarchived4"),
 )
 
 jobsWaiting4 = jobs_table(
