@@ -9,9 +9,8 @@ from pathlib import Path
 
 import click
 
-from pandaserver.config.finding import ConfigurationError, Finding, Severity
-from pandaserver.config.panda_config import PandaConfig, load
-from pandaserver.config.plugins import plugin_class
+from pandaserver.config.finding import Severity
+from pandaserver.config.panda_config import PandaConfig, load, unusable_plugins
 from pandaserver.config.text import settings_of, text_of
 
 
@@ -48,14 +47,3 @@ def shown(config: PandaConfig) -> Iterator[str]:
     yield "[log_level]"
     for logger, level in config.logger.levels.items():
         yield f"{logger} = {level}    # {config.sources['log_level', logger]}"
-
-
-def unusable_plugins(config: PandaConfig) -> Iterator[Finding]:
-    """Import every plug-in, and return a finding for each that fails."""
-    for key in ("setupper_plugins", "adder_plugins"):
-        for entry in getattr(config.server, key):
-            try:
-                plugin_class(entry)
-            except ConfigurationError as error:
-                file, _, line = config.sources.get(("server", key), "").rpartition(":")
-                yield Finding(Severity.error, file, int(line or 0), "server", key, error.message)

@@ -11,8 +11,12 @@ from typing import ClassVar, Final
 from pandacommon.pandalogger.http_handler import Collector
 from pandaserver.config.values import ABOUT, About, setting, words
 
+_LEVELS: Final = words("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET")
 _METHODS: Final = words("GET", "POST")
 _ENCODINGS: Final = words("url", "json")
+
+#: Section [log_level], whose keys are the names of loggers.
+LEVEL: Final = About("Level of single loggers.", section="log_level", words=_LEVELS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +36,7 @@ class LoggerSettings:
         "DEBUG",
         "Least important level that is logged; DBProxy says no more than INFO unless [log_level] names it.",
         sample="DEBUG",
-        words=words("CRITICAL", "ERROR", "WARNING", "INFO", "DEBUG", "NOTSET"),
+        words=_LEVELS,
     )
     line_format: str = setting("text", "Form of a line: text, or json.", words=words("text", "json"))
     log_to_stdout: bool = setting(False, "Copy every line to stdout, as containers want it.")
@@ -59,7 +63,7 @@ class LoggerSettings:
 
     levels: Mapping[str, str] = field(
         default_factory=dict,
-        metadata={ABOUT: About("Level of single loggers.", section="log_level", key="*", default_text="none")},
+        metadata={ABOUT: LEVEL},
     )
 
     @property

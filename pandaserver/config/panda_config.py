@@ -6,7 +6,7 @@ Only entries and ``panda-admin`` read it; everything else receives values throug
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
@@ -15,7 +15,8 @@ from pandacommon.liveconfigparser.ini import Problem, Sections, Value
 from pandacommon.liveconfigparser.LiveConfigParser import LiveConfigParser
 from pandaserver.config.checks import check_together
 from pandaserver.config.finding import ConfigurationError, Finding, Severity, did_you_mean
-from pandaserver.config.plugins import plugin_for
+from pandaserver.config.logger_settings import LEVEL
+from pandaserver.config.plugins import plugin_class, plugin_for
 from pandaserver.config.reading import read
 from pandaserver.config.report import Unreadable
 from pandaserver.config.settings import DaemonSettings, LoggerSettings, ServerSettings
@@ -23,7 +24,7 @@ from pandaserver.config.unused_settings import FOREIGN_SECTIONS, UNUSED
 from pandaserver.config.values import ABOUT, About
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 
-__all__ = ["PandaConfig", "connection_settings", "load", "operation_settings", "plugin_for"]
+__all__ = ["PandaConfig", "connection_settings", "load", "operation_settings", "plugin_for", "unusable_plugins"]
 
 #: Where the JSON map may lie below PANDA_HOME; the first is the current name, the second that of the guide.
 MAP_FILES: Final = (
@@ -73,11 +74,24 @@ def load(environ: Mapping[str, str], directories: Sequence[Path] | None = None) 
     findings += _unknown_sections(in_common, {"logger", "log_level"})
     server = _with_host_names(_settings(ServerSettings, in_server, findings, sources))
     daemon = _with_package(_settings(DaemonSettings, in_server, findings, sources))
-    logger = replace(_settings(LoggerSettings, in_common, findings, sources), levels=_levels(in_common, sources))
+    logger = replace(
+        _settings(LoggerSettings, in_common, findings, sources), levels=_levels(in_common, findings, sources)
+    )
     findings += check_together(server, daemon, in_server)
     return PandaConfig(
         server, daemon, logger, (*server_file.files, *common_file.files), sources, tuple(_in_order(findings))
     )
+
+
+def unusable_plugins(config: PandaConfig) -> Iterator[Finding]:
+    """Import every plug-in, and return a finding for each that fails. This runs foreign code, so ``load`` does not."""
+    for key in ("setupper_plugins", "adder_plugins"):
+        for entry in getattr(config.server, key):
+            try:
+                plugin_class(entry)
+            except ConfigurationError as error:
+                file, _, line = config.sources.get(("server", key), "").rpartition(":")
+                yield Finding(Severity.error, file, int(line or 0), "server", key, error.message)
 
 
 def connection_settings(server: ServerSettings) -> ConnectionSettings:
@@ -176,10 +190,17 @@ def _unknown_sections(sections: Sections, known: set[str]) -> Iterable[Finding]:
             yield Finding(Severity.warning, *place, name, "", "is not a known section", did_you_mean(name, known))
 
 
-def _levels(sections: Sections, sources: dict[tuple[str, str], str]) -> Mapping[str, str]:
-    given = sections.get("log_level", {})
-    sources.update({("log_level", name): f"{value.file}:{value.line}" for name, value in given.items()})
-    return {name: str(value.content) for name, value in given.items()}
+def _levels(sections: Sections, findings: list[Finding], sources: dict[tuple[str, str], str]) -> Mapping[str, str]:
+    levels: dict[str, str] = {}
+    for name, value in sections.get("log_level", {}).items():
+        report = _Reporter(value, "log_level", name, findings)
+        try:
+            levels[name] = read(value.content, str, LEVEL, report)
+        except Unreadable as error:
+            report(error.message, error.suggestion)
+        else:
+            sources["log_level", name] = f"{value.file}:{value.line}"
+    return levels
 
 
 def _with_host_names(server: ServerSettings) -> ServerSettings:

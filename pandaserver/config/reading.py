@@ -27,7 +27,7 @@ def _word(content: Any, kind: type, about: About) -> Any:
     text = str(content).lower()
     if text not in accepted:
         known = ", ".join(about.words or ())
-        raise Unreadable(f"{content!r} is not one of {known}", did_you_mean(text, accepted))
+        raise Unreadable(f"{content!r} is not one of {known}", did_you_mean(text, about.words or ()))
     return kind(accepted[text])
 
 
