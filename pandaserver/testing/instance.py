@@ -130,7 +130,13 @@ class Instance:
 
     def admin(self, *arguments: str) -> str:
         """Run ``panda-admin`` as the account and return what it printed."""
-        command = [f"{sys.prefix}/bin/panda-admin", *arguments]
+        return self._run(f"{sys.prefix}/bin/panda-admin", *arguments)
+
+    def run_module(self, module: str, *arguments: str) -> Any:
+        """Run a module that prints JSON, as the account, and return what it printed."""
+        return json.loads(self._run(f"{sys.prefix}/bin/python", "-m", module, *arguments))
+
+    def _run(self, *command: str) -> str:
         done = subprocess.run(
             command,
             env=self.environment(),
@@ -141,7 +147,7 @@ class Instance:
             **self.account.popen_arguments(),
         )
         if done.returncode:
-            raise InstanceFailed(f"panda-admin {' '.join(arguments)} failed:\n{done.stdout}{done.stderr}")
+            raise InstanceFailed(f"{' '.join(command)} failed:\n{done.stdout}{done.stderr}")
         printed: str = done.stdout
         return printed
 

@@ -23,6 +23,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlsplit
 
+from pandaserver.testing.account import program
 from pandaserver.testing.pilot_transport import Ask, Credential, Server, Unreachable, node_name, patiently
 
 # Error codes of the stock pilot.
@@ -30,6 +31,7 @@ STAGE_IN_FAILED: Final = 1099
 KILLED_BY_SERVER: Final = 1144
 SCRIPT_NOT_DOWNLOADED: Final = 1149
 OUTPUT_MISSING: Final = 1165
+TERMINATED: Final = 1201
 PAYLOAD_FAILED: Final = 1305
 
 _POLL: Final = 0.1
@@ -194,14 +196,22 @@ class Pilot:
 
     def _run(self, job: Mapping[str, Any], command: list[str], directory: Path) -> int:
         """Run the payload with heartbeats; the server may want it killed."""
+        following = [program("setpriv"), "--pdeathsig", "KILL"]  # even if we are killed it does not stay behind
         with (directory / "payload.stdout").open("wb") as output:
             process = subprocess.Popen(
-                command, cwd=directory, stdin=subprocess.DEVNULL, stdout=output, stderr=output, start_new_session=True
+                [*following, *command],
+                cwd=directory,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
             )
         next_heartbeat = time.monotonic() + self._heartbeat
         try:
             while process.poll() is None:
                 time.sleep(_POLL)
+                if self.stopping:
+                    raise JobFailed(TERMINATED, "the pilot was told to end")
                 if time.monotonic() >= next_heartbeat:
                     next_heartbeat += self._heartbeat
                     if "tobekilled" in self.update(job, "running"):

@@ -1,0 +1,112 @@
+"""Several pilots at once at the queue of an instance: the small builtin ones, or stock ones."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from abc import ABC, abstractmethod
+from pathlib import Path
+
+from pandaserver.testing.development_ca import write_private
+from pandaserver.testing.development_issuer import VO
+from pandaserver.testing.instance import Instance
+from pandaserver.testing.processes import end
+from pandaserver.testing.sample_site import QUEUE
+from pandaserver.testing.stock_pilot import VERSION, StockPilot
+
+_ORIGIN = f"{VO}.pilot"
+
+
+class PilotPool(ABC):
+    """Keeps up to ``count`` pilots running while there is work."""
+
+    can_fetch_inputs: bool
+    description: str
+    store: Path  # outputs and logs of the jobs
+
+    def __init__(self, instance: Instance, count: int) -> None:
+        self._instance = instance
+        self._count = count
+        self._started = 0
+        self._running: list[subprocess.Popen[bytes]] = []
+
+    def keep_running(self, unfinished: int) -> None:
+        """Start pilots in place of those that ended, no more than there are unfinished jobs."""
+        self._running = [process for process in self._running if process.poll() is None]
+        for _ in range(min(self._count, unfinished) - len(self._running)):
+            self._started += 1
+            self._running.append(self._start(self._started))
+
+    def stop(self) -> None:
+        """End all pilots."""
+        while self._running:
+            end(self._running.pop(), patience=10.0)
+
+    @abstractmethod
+    def seconds_for(self, jobs: int) -> float:
+        """Return how long that many jobs may take before something must be wrong."""
+
+    @abstractmethod
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        """Start one pilot."""
+
+
+class BuiltinPilots(PilotPool):
+    """Pilots of ``pilot.py``, as the account of the instance, with a token."""
+
+    can_fetch_inputs = True
+    description = "builtin"
+
+    def __init__(self, instance: Instance, count: int) -> None:
+        super().__init__(instance, count)
+        self.store = instance.layout.work / "store"
+        self._token = instance.layout.work / "pilot.token"
+        write_private(self._token, instance.token("Pilot", f"{VO}/pilot").encode())
+        instance.account.give(instance.layout.work)
+
+    def seconds_for(self, jobs: int) -> float:
+        """Generous for two cores."""
+        return 120.0 + 5.0 * jobs
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        instance = self._instance
+        command = [
+            *(f"{sys.prefix}/bin/python", "-m", "pandaserver.testing.pilot"),
+            *("--url", f"{instance.https}/server/panda", "--cache-url", f"{instance.https}/cache"),
+            *("--authorities", str(instance.authorities), "--token-file", str(self._token), "--origin", _ORIGIN),
+            *("--queue", QUEUE, "--work", str(instance.layout.work / f"pilot{number}"), "--store", str(self.store)),
+        ]
+        with (instance.layout.log / "pilots.out").open("ab") as output:
+            return subprocess.Popen(
+                command,
+                env=instance.environment(),
+                cwd=instance.layout.work,
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+                **instance.account.popen_arguments(),
+            )
+
+
+class StockPilots(PilotPool):
+    """Stock pilots: one job each, as an account of their own."""
+
+    can_fetch_inputs = False
+    description = f"panda-pilot {VERSION}, unmodified"
+
+    def __init__(self, instance: Instance, count: int) -> None:
+        super().__init__(instance, count)
+        home = instance.layout.home / "stock"
+        home.mkdir(exist_ok=True)
+        self.store = home / "store"
+        self._pilot = StockPilot(
+            home / "pilot", self.store, http=instance.http, token=instance.token("Pilot", f"{VO}/pilot"), origin=_ORIGIN
+        )
+
+    def seconds_for(self, jobs: int) -> float:
+        """A stock pilot waits a lot."""
+        return 300.0 + 120.0 * jobs / self._count
+
+    def _start(self, number: int) -> subprocess.Popen[bytes]:
+        return self._pilot.start(self._instance.layout.log / f"stock_pilot_{number}.out")
