@@ -13,6 +13,7 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 #: File -> function that returns its text.
 GENERATED: Final[Mapping[str, str]] = {
+    "docs/schema.md": "pandaserver.taskbuffer.schema.page:schema_page",
     "docs/settings.md": "pandaserver.config.generate:settings_page",
     "docs/states.md": "pandaserver.taskbuffer.states_page:states_page",
     "templates/panda_common.cfg.rpmnew": "pandaserver.config.generate:common_template",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
+from pandaserver.config.shipped_daemons import sample_config
 from pandaserver.config.values import DaemonSpec, setting
 
 
@@ -41,5 +42,6 @@ class DaemonSettings:
         (),
         "JSON map of the name of each daemon to its attributes; needed when the daemon is enabled.",
         key="config",
+        sample=sample_config(),
         default_text="none",
     )

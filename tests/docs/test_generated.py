@@ -10,8 +10,10 @@ from types import ModuleType
 
 import pytest
 
+from pandacommon.liveconfigparser.LiveConfigParser import search_path
 from pandaserver.config.panda_config import load
 from pandaserver.config.settings import DaemonSettings, LoggerSettings, ServerSettings
+from pandaserver.config.shipped_daemons import SHIPPED_DAEMONS
 from pandaserver.config.text import Settings
 from pandaserver.config.unused_settings import UNUSED
 from pandaserver.config.values import ABOUT
@@ -60,6 +62,11 @@ def test_no_setting_is_declared_both_in_use_and_unused() -> None:
         assert not names & UNUSED[settings.SECTION].keys()
 
 
+def test_every_script_is_in_the_shipped_configuration_and_back() -> None:
+    scripts = {path.stem for path in (ROOT / "pandaserver/daemons/scripts").glob("[a-z]*.py")}
+    assert {daemon.get("module", name) for name, daemon in SHIPPED_DAEMONS.items()} == scripts
+
+
 def test_every_state_has_its_paragraph() -> None:
     page = (ROOT / "docs/states.md").read_text("utf-8")
     assert [line[3:] for line in page.splitlines() if line.startswith("## ")] == [*HOME, "Transitions"]
@@ -85,3 +92,23 @@ def test_what_a_template_comments_out_is_the_default(tmp_path: Path) -> None:
     after = load({}, [tmp_path])
     assert len(after.sources) > len(before.sources) + 30
     assert (after.server, after.daemon, after.findings) == (before.server, before.daemon, ())
+
+
+def test_the_examples_of_the_configuration_page_are_valid(tmp_path: Path) -> None:
+    page = (ROOT / "docs/configuration.md").read_text("utf-8")
+    json_map, levels = (re.search(rf"```{kind}\n(.*?)```", page, re.S) for kind in ("json", "ini"))
+    assert json_map is not None
+    assert levels is not None
+    (tmp_path / "etc/config_json").mkdir(parents=True)
+    (tmp_path / "etc/config_json/panda_server_config.json").write_text(json_map[1])
+    (tmp_path / "panda_common.cfg").write_text(levels[1])
+    config = load({"PANDA_HOME": str(tmp_path), "PANDA_DB_HOST": "db.example.org"}, [tmp_path])
+    assert (config.server.dbhost, config.server.dbport, config.daemon.enable) == ("db.example.org", 5432, True)
+    assert config.logger.levels == {"DBProxy": "DEBUG"}
+
+
+def test_the_configuration_page_names_the_directories_in_their_order() -> None:
+    page = (ROOT / "docs/configuration.md").read_text("utf-8")
+    listed = re.findall(r"(?m)^\d\. `(.*)`$", page)
+    home, panda_home = "~", "$PANDA_HOME"
+    assert listed == [str(path) for path in search_path({"HOME": home, "PANDA_HOME": panda_home})]
