@@ -92,8 +92,5 @@ def _explained(reasons: Mapping[str, list[str]]) -> str:
     text = "no queue fits: " + "; ".join(parts)
     if len(text) <= limit:
         return text
-    counted = [
-        f"{len(names)} {'queue' if len(names) == 1 else 'queues'}: {reason}" for reason, names in reasons.items()
-    ]
-    text = "no queue fits: " + "; ".join(counted)
+    text = "no queue fits: " + "; ".join(f"{len(names)} of them {reason}" for reason, names in reasons.items())
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

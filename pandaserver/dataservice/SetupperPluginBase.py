@@ -8,8 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from pandaserver.taskbuffer.job_flags import JUMBO
 
 if TYPE_CHECKING:
-    import logging
-
+    from pandacommon.pandalogger.LogWrapper import LogWrapper
     from pandaserver.taskbuffer.JobSpec import JobSpec
     from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
@@ -25,7 +24,7 @@ class SetupperPluginBase:
     #: Say True if ``run`` does nothing that submission does not do itself: new jobs with a queue are activated at once.
     nothing_to_prepare: ClassVar[bool] = False
 
-    def __init__(self, taskBuffer: TaskBuffer, jobs: Iterable[JobSpec], logger: logging.Logger, **params: Any) -> None:
+    def __init__(self, taskBuffer: TaskBuffer, jobs: Iterable[JobSpec], logger: LogWrapper, **params: Any) -> None:
         self.taskBuffer = taskBuffer
         self.jobs: list[JobSpec] = []
         self.jumboJobs: list[JobSpec] = []

@@ -6,6 +6,15 @@ from collections.abc import Callable
 from typing import Generic, ParamSpec, Self, TypeVar, overload
 
 from pandaserver.taskbuffer.bridge import Caller
+from pandaserver.taskbuffer.db_proxy_mods import (
+    job_kill,
+    job_query,
+    job_setup,
+    job_submit,
+    lease,
+    site_config,
+    user,
+)
 from pandaserver.taskbuffer.operation import Operation
 
 P = ParamSpec("P")
@@ -49,3 +58,37 @@ class TaskBuffer:
     def close(self) -> None:
         """Close what executes the calls. Only who created the task buffer does this."""
         self.caller.close()
+
+    # -- exclusive runs of daemon scripts, and whether the database can be used at all
+    check_database = proxied(lease.check_database)
+    start_exclusive_run = proxied(lease.start_exclusive_run)
+    renew_lease = proxied(lease.renew_lease)
+    end_exclusive_run = proxied(lease.end_exclusive_run)
+
+    # -- submission, and what happens to a job before it can run
+    storeJobs = proxied(job_submit.store_jobs)
+    takeJobsToSetUp = proxied(job_setup.take_jobs_to_set_up)
+    takeLostJobs = proxied(job_setup.take_lost_jobs)
+    applySetup = proxied(job_setup.apply_setup)
+    keepWaiting = proxied(job_setup.keep_waiting)
+    activateJobs = proxied(job_setup.activate_jobs)
+    dispatchArrived = proxied(job_setup.dispatch_arrived)
+
+    # -- looking at jobs, and ending them
+    peekJobs = proxied(job_query.peek_jobs)
+    getPandaIDsWithTaskID = proxied(job_query.job_ids_of_task)
+    killJobs = proxied(job_kill.kill_jobs)
+
+    # -- users
+    getBannedUsers = proxied(user.banned_users)
+    setUserStatus = proxied(user.set_user_status)
+
+    # -- queues, shares, resource types
+    loadSites = proxied(site_config.load_sites)
+    loadQueueData = proxied(site_config.load_queue_data)
+    storeQueues = proxied(site_config.store_queues)
+    countQueued = proxied(site_config.count_queued)
+    loadShares = proxied(site_config.load_shares)
+    replaceShares = proxied(site_config.replace_shares)
+    loadResourceTypes = proxied(site_config.load_resource_types)
+    replaceResourceTypes = proxied(site_config.replace_resource_types)

@@ -138,7 +138,7 @@ def settle_file(file: FileSpec, job: JobSpec, row_id: int, main_vo: str) -> None
         file.status = "unknown"
     if file.type == "log" and not file.GUID:
         file.GUID = str(uuid.uuid4())
-    if file.type in ("output", "log") and not file.scope and job.VO == main_vo:
+    if file.type in ("output", "log") and not file.scope and main_vo == job.VO:
         file.scope = scope_of(file.destinationDBlock or file.dataset)
     if file.jediTaskID is None:
         file.jediTaskID = job.jediTaskID

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, fields
+from typing import Any, Final
 
 from pandaserver.taskbuffer.states import JobStatus
 
@@ -25,6 +25,10 @@ class PreparedFile:
     md5sum: str | None
     checksum: str | None
     scope: str | None
+
+
+#: Columns of a file that preparation may change.
+PREPARED_COLUMNS: Final = tuple(f.name for f in fields(PreparedFile) if f.name != "row_ID")
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from itertools import groupby
 from typing import Final
 
@@ -11,7 +11,7 @@ from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import NOW, move_jobs, touch_jobs
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.operation import operation
-from pandaserver.taskbuffer.setup import Prepared, PreparedFile
+from pandaserver.taskbuffer.setup import PREPARED_COLUMNS, Prepared
 from pandaserver.taskbuffer.states import DEFINED, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
 
@@ -22,10 +22,8 @@ CLAIM_LOST: Final = """
     jobStatus = :status AND modificationTime < CURRENT_TIMESTAMP - :seconds * INTERVAL '1' SECOND
 """
 
-_FILE_COLUMNS: Final = tuple(f.name for f in fields(PreparedFile) if f.name != "row_ID")
-
 UPDATE_FILE: Final = f"""
-    UPDATE ATLAS_PANDA.filesTable4 SET {", ".join(f"{name} = :{name}" for name in _FILE_COLUMNS)}
+    UPDATE ATLAS_PANDA.filesTable4 SET {", ".join(f"{name} = :{name}" for name in PREPARED_COLUMNS)}
     WHERE row_ID = :row_ID
 """
 
