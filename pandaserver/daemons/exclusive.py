@@ -1,0 +1,105 @@
+"""Runs that are exclusive across machines: a lease renewed while the script runs, and commits that it fences."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+from pandacommon.pandalogger.LogWrapper import LogWrapper
+from pandacommon.pandautils.PandaUtils import process_identity
+from pandaserver.config.values import DaemonSpec
+from pandaserver.srvcore.errors import PandaError
+from pandaserver.taskbuffer.bridge import Caller
+from pandaserver.taskbuffer.db_proxy_mods import lease as leases
+from pandaserver.taskbuffer.db_proxy_mods.lease import Lease, NotNow
+from pandaserver.taskbuffer.operation import Operation
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+R = TypeVar("R")
+LONGEST_LEASE = 60  # seconds; also how long a killed machine blocks a script at most
+RENEWALS_PER_LEASE = 3
+
+
+class LockedElsewhere(Exception):
+    """The script runs on another machine, or its period is not over."""
+
+    def __init__(self, wait: float) -> None:
+        super().__init__(f"next try in {wait:.1f} s")
+        self.wait = wait
+
+
+@contextmanager
+def exclusive_run(
+    spec: DaemonSpec, tbuf: TaskBuffer, make_task_buffer: Callable[[], TaskBuffer], log: LogWrapper
+) -> Iterator[TaskBuffer]:
+    """Hold the lease of a script and give the task buffer that the script may use; raise LockedElsewhere if taken."""
+    seconds = min(spec.period, LONGEST_LEASE)
+    permit = tbuf.start_exclusive_run(f"pandaD.{spec.name}", process_identity(), spec.period, seconds)
+    if isinstance(permit, NotNow):
+        raise LockedElsewhere(permit.wait)
+    log.info(f"got lock daemon={spec.name} token={permit.token}")
+    keeper = _Keeper(permit, make_task_buffer, log)
+    keeper.start()
+    try:
+        yield TaskBuffer(FencedBridge(tbuf.caller, permit))
+    finally:
+        keeper.stop()
+        tbuf.end_exclusive_run(permit)
+
+
+class FencedBridge:
+    """Executes operations so that those that write can commit only while the lease is ours."""
+
+    def __init__(self, inner: Caller, lease: Lease) -> None:
+        self._inner = inner
+        self._lease = lease
+
+    def call(
+        self,
+        operation: Operation[..., R],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        timeout: float | None = None,
+    ) -> R:
+        """Run the operation, and in the same transaction the check of the lease."""
+        if operation.repeatable:
+            return self._inner.call(operation, args, kwargs, timeout)
+        limit = operation.timeout if timeout is None else timeout
+        result: R = self._inner.call(leases.run_under_lease, (self._lease, operation, args, kwargs), {}, limit)
+        return result
+
+    def close(self) -> None:
+        """Do nothing: scripts close only what they opened."""
+
+
+class _Keeper(threading.Thread):
+    """Renews a lease on a connection of its own, as that of the script may be busy for long."""
+
+    def __init__(self, lease: Lease, make_task_buffer: Callable[[], TaskBuffer], log: LogWrapper) -> None:
+        super().__init__(name=f"lease {lease.component}", daemon=True)
+        self._lease = lease
+        self._make_task_buffer = make_task_buffer
+        self._log = log
+        self._stopped = threading.Event()
+
+    def run(self) -> None:
+        """Renew until stopped, or until another holder is found."""
+        tbuf = self._make_task_buffer()
+        interval = self._lease.seconds / RENEWALS_PER_LEASE
+        try:
+            while not self._stopped.wait(interval):
+                try:
+                    if not tbuf.within(interval).renew_lease(self._lease):
+                        self._log.error(f"lost lock of {self._lease.component}: its lease had ended before a renewal")
+                        return
+                except PandaError as error:  # the lease may survive until the next attempt
+                    self._log.warning(f"cannot renew lock of {self._lease.component}: {error}")
+        finally:
+            tbuf.close()
+
+    def stop(self) -> None:
+        """End the thread, after a renewal in progress."""
+        self._stopped.set()
+        self.join()

@@ -1,0 +1,13 @@
+"""Where the daemon keeps what its processes share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from pandaserver.config.settings import LoggerSettings
+
+
+def lock_directory(environ: Mapping[str, str], logger: LoggerSettings) -> Path:
+    """Return the directory of the locks that scripts of this machine share."""
+    return Path(environ.get("PANDA_LOCK_DIR") or logger.logdir) / "daemon_locks"

@@ -1,0 +1,131 @@
+"""A worker's life: run the scripts that the master names, one at a time, on one database connection."""
+
+from __future__ import annotations
+
+import gc
+import os
+import signal
+import socket
+import sys
+from time import monotonic
+
+from pandacommon.pandalogger.LogWrapper import LogWrapper
+from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandacommon.pandautils.thread_utils import LockPool
+from pandaserver.config.panda_config import PandaConfig, connection_settings, operation_settings
+from pandaserver.config.values import DaemonSpec
+from pandaserver.daemons.exclusive import LockedElsewhere, exclusive_run
+from pandaserver.daemons.locations import lock_directory
+from pandaserver.daemons.process_tree import adopt_orphans
+from pandaserver.daemons.protocol import LineReader, Order, Outcome, Report, send_line
+from pandaserver.daemons.script_run import run_script
+from pandaserver.srvcore.errors import PandaError
+from pandaserver.taskbuffer.local_bridge import LocalBridge
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+SIGNALS_OF_THE_MASTER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+
+
+def live(sock: socket.socket, config: PandaConfig) -> int:
+    """Serve the master until it says stop or is gone; return the exit code."""
+    _leave_signals_to_the_master()
+    adopt_orphans()
+    PandaLogger.configure(config.logger)
+    worker = Worker(sock, config)
+    return worker.serve() if worker.start() else 1
+
+
+class Worker:
+    """The one worker of this process."""
+
+    def __init__(self, sock: socket.socket, config: PandaConfig) -> None:
+        self._sock = sock
+        self._config = config
+        self._specs = {spec.name: spec for spec in config.daemon.daemons}
+        self._log = LogWrapper(PandaLogger.getLogger("daemons"), f"worker_pid={os.getpid()}")
+        self._tbuf = self._make_task_buffer()
+        self._lock_pool = LockPool(lock_directory(os.environ, config.logger))
+
+    def start(self) -> bool:
+        """Reach the database and report ready."""
+        try:
+            self._tbuf.check_database()
+        except PandaError as error:
+            self._log.error(f"failed to start: {error}")
+            return False
+        self._log.info("start, waiting for message")
+        send_line(self._sock, Report.ready)
+        return True
+
+    def serve(self) -> int:
+        """Follow orders."""
+        reader = LineReader(self._sock)
+        while (orders := reader.read()) is not None:
+            for order, *arguments in orders:
+                if order == Order.stop:
+                    self._log.info("got stop, end")
+                    self._tbuf.close()
+                    return 0
+                self._log.info(f"got message daemon={arguments[0]}")
+                if not self._run(self._specs[arguments[0]]):
+                    return 1
+        self._log.warning("the master is gone, end")
+        return 0
+
+    def _run(self, spec: DaemonSpec) -> bool:
+        """Run a script and report how it ended. False if this process may have been left in disorder."""
+        started = monotonic()
+        outcome, wait, text = self._attempt(spec)
+        sys.stdout.flush()
+        gc.collect()
+        _reap_orphans()
+        send_line(self._sock, Report.ended, outcome, monotonic() - started, wait, _megabytes(), text)
+        return outcome is not Outcome.failed
+
+    def _attempt(self, spec: DaemonSpec) -> tuple[Outcome, float, str]:
+        self._log.info(f"start daemon={spec.name} module={spec.module}")
+        try:
+            if spec.sync:
+                with exclusive_run(spec, self._tbuf, self._make_task_buffer, self._log) as fenced:
+                    run_script(spec, fenced, self._lock_pool)
+            else:
+                run_script(spec, self._tbuf, self._lock_pool)
+        except LockedElsewhere as locked:
+            self._log.info(f"skipped since locked daemon={spec.name} wait_s={locked.wait:.1f}")
+            return Outcome.skipped, locked.wait, ""
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - a script may raise anything
+            self._log.exception(f"failed daemon={spec.name}, stop this worker")
+            return Outcome.failed, 0.0, f"{type(error).__name__}: {error}"
+        self._log.info(f"finish daemon={spec.name}")
+        return Outcome.done, 0.0, ""
+
+    def _make_task_buffer(self) -> TaskBuffer:
+        server = self._config.server
+        return TaskBuffer(LocalBridge(connection_settings(server), operation_settings(server)))
+
+
+def _leave_signals_to_the_master() -> None:
+    # Signals for the whole service reach workers, too; a script goes on until the master's stop_timeout. A handler that
+    # does nothing, rather than SIG_IGN, is not inherited by programs that scripts start; forked children drop it here.
+    for number in SIGNALS_OF_THE_MASTER:
+        signal.signal(number, lambda *_: None)
+    os.register_at_fork(after_in_child=_restore_signals)
+
+
+def _restore_signals() -> None:
+    for number in SIGNALS_OF_THE_MASTER:
+        signal.signal(number, signal.SIG_DFL)
+
+
+def _reap_orphans() -> None:
+    """Collect ended processes that scripts left behind; no script is running, so nobody else waits for them."""
+    try:
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+    except ChildProcessError:
+        pass
+
+
+def _megabytes() -> int:
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
