@@ -7,13 +7,18 @@ from typing import Generic, ParamSpec, Self, TypeVar, overload
 
 from pandaserver.taskbuffer.bridge import Caller
 from pandaserver.taskbuffer.db_proxy_mods import (
+    job_dispatch,
     job_kill,
     job_query,
     job_setup,
+    job_state,
     job_submit,
+    job_update,
     lease,
+    secret,
     site_config,
     user,
+    worker,
 )
 from pandaserver.taskbuffer.operation import Operation
 
@@ -92,3 +97,13 @@ class TaskBuffer:
     replaceShares = proxied(site_config.replace_shares)
     loadResourceTypes = proxied(site_config.load_resource_types)
     replaceResourceTypes = proxied(site_config.replace_resource_types)
+
+    # -- pilots: getting jobs, reporting about them, and what runs them
+    getJobs = proxied(job_dispatch.acquire_jobs)
+    updateJobStatus = proxied(job_update.report_status)
+    updateJobsInBulk = proxied(job_update.report_statuses)
+    getJobStates = proxied(job_state.get_job_states)
+    checkJobStates = proxied(job_state.check_job_states)
+    updateWorkerPilotStatus = proxied(worker.update_worker_pilot_status)
+    get_user_secrets = proxied(secret.get_secrets)
+    set_user_secrets = proxied(secret.set_secrets)

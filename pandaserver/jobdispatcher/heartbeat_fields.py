@@ -1,0 +1,228 @@
+"""The parameters of a heartbeat as a table: name at each door, column, and how a value becomes one of that column.
+
+Numbers and times are measurements: junk counts as absent, because a pilot cannot do better at its next heartbeat.
+"""
+
+from __future__ import annotations
+
+import inspect
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Annotated, Any, Final, Literal, TypeVar
+
+from pandaserver.api.registry import AlsoText, Call, Lenient, Wire
+from pandaserver.taskbuffer.JobSpec import JOB_TEXT_LIMITS
+from pandaserver.taskbuffer.requests import StatusReport
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+INT_LIMIT: Final = 2**31 - 1
+BIG_LIMIT: Final = 2**63 - 1
+
+#: Largest I/O counter that is kept.
+IO_LIMIT: Final = 9_999_999_999
+
+TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
+
+_LEAK: Final = re.compile(r"(?:^|\s)leak=(-?[\d.]+(?:[eE][+-]?\d+)?)(?=\s|$)")
+_CHI2: Final = re.compile(r"(?:^|\s)chi2=(-?[\d.]+(?:[eE][+-]?\d+)?)(?=\s|$)")
+_CHI2_LIMIT: Final = 99_999_999_999
+
+
+def _whole(limit: int = BIG_LIMIT) -> Callable[[Any], Any]:
+    return lambda value: int(value) if abs(value) <= limit else None
+
+
+def _decimal(limit: float) -> Callable[[Any], Any]:
+    return lambda value: float(value) if abs(value) < limit else None
+
+
+def _counter(value: float) -> int:
+    return min(int(value), IO_LIMIT)
+
+
+def _kilo_counter(value: float) -> int:
+    return _counter(value // 1024)
+
+
+def _text_of_int(value: int) -> str:
+    return str(int(value))
+
+
+def _time(value: str) -> datetime | None:
+    try:
+        return datetime.strptime(value, TIME_FORMAT)
+    except ValueError:
+        return None
+
+
+def _unsigned(value: int | str) -> int | None:
+    """Return a pilot's error code; the sign of a text asks for a retry and is not part of the code."""
+    try:
+        code = int(value.strip().removeprefix("-")) if isinstance(value, str) else int(value)
+    except ValueError:
+        return None
+    return code if abs(code) <= INT_LIMIT else None
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One parameter. ``column`` None: something else becomes of it; ``blank`` is kept: an empty text clears."""
+
+    v1: str
+    legacy: str
+    column: str | None
+    kind: Any
+    cast: Callable[[Any], Any] | None = None
+    lenient: bool = False
+    keeps_blank: bool = False
+    default: Any = None
+    only: Literal["legacy", "v1"] | None = None
+    read: Callable[[Any], Any] | None = None
+
+    def parameter(self) -> inspect.Parameter:
+        """Return this field as a keyword of a handler."""
+        marks = (Lenient, AlsoText) if self.lenient else ()
+        annotated: Any = Annotated
+        hint = annotated[(self.kind, Wire(self.legacy, read=self.read, only=self.only), *marks)]
+        return inspect.Parameter(self.v1, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=hint)
+
+
+def _text(v1: str, legacy: str, column: str | None, **more: Any) -> Field:
+    return Field(v1, legacy, column, str | None, **more)
+
+
+def _number(v1: str, legacy: str, column: str, cast: Callable[[Any], Any]) -> Field:
+    return Field(v1, legacy, column, int | float | None, cast, lenient=True)
+
+
+def _snake(name: str) -> str:
+    return f"{name[:3]}_{name[3:].lower()}" if name[3:].isupper() else f"{name[:4]}_{name[4:].lower()}"
+
+
+_MEMORY: Final = tuple(f"{kind}{what}" for kind in ("max", "avg") for what in ("RSS", "VMEM", "SWAP", "PSS"))
+_TOTALS: Final = ("totRCHAR", "totWCHAR", "totRBYTES", "totWBYTES")
+_RATES: Final = ("rateRCHAR", "rateWCHAR", "rateRBYTES", "rateWBYTES")
+_RATE_NAMES: Final = frozenset(_snake(name) for name in _RATES)
+
+REQUIRED: Final = inspect.Parameter.empty
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
+
+
+FIELDS: Final[tuple[Field, ...]] = (
+    Field("job_id", "jobId", None, int | None, default=REQUIRED),
+    Field("job_status", "state", None, str, default=REQUIRED),
+    Field("attempt_nr", "attemptNr", None, int | None, lenient=True),
+    Field("timeout", "timeout", None, int | None, default=60, lenient=True),
+    Field("job_output_report", "xml", None, str | None, default=""),
+    Field("meta_data", "metaData", None, str | None, default=""),
+    Field("stdout", "stdout", None, str | None, lenient=True, default=""),
+    Field("pilot_log", "pilotLog", None, str | None, lenient=True, default=""),
+    _text("corrupted_files", "corruptedFiles", None),
+    _text("site_name", "siteName", None),
+    _text("node", "node", "modificationHost"),
+    _text("scheduler_id", "schedulerID", "schedulerID"),
+    _text("pilot_id", "pilotID", "pilotID"),
+    _text("batch_id", "batchID", "batchID"),
+    _text("pilot_timing", "pilotTiming", "pilotTiming"),
+    _text("cpu_consumption_unit", "cpuConsumptionUnit", "cpuConsumptionUnit"),
+    _text("cpu_architecture_level", "cpu_architecture_level", "cpu_architecture_level"),
+    _text("job_sub_status", "jobSubStatus", "jobSubStatus"),
+    _text("job_metrics", "jobMetrics", "jobMetrics", lenient=True),
+    _text("pilot_error_diag", "pilotErrorDiag", "pilotErrorDiag", lenient=True, keeps_blank=True),
+    _text("exe_error_diag", "exeErrorDiag", "exeErrorDiag", lenient=True, keeps_blank=True),
+    _text("grid", "grid", "grid"),
+    _text("source_site", "source_site", "sourceSite"),
+    _text("destination_site", "destination_site", "destinationSite"),
+    _text("start_time", "startTime", "startTime", cast=_time),
+    _text("end_time", "endTime", "endTime", cast=_time),
+    Field("pilot_error_code", "pilotErrorCode", "pilotErrorCode", int | str | None, _unsigned, read=_as_it_is),
+    _number("trans_exit_code", "transExitCode", "transExitCode", _text_of_int),
+    _number("exe_error_code", "exeErrorCode", "exeErrorCode", _whole(INT_LIMIT)),
+    _number("cpu_consumption_time", "cpuConsumptionTime", "cpuConsumptionTime", _whole()),
+    _number("cpu_conversion_factor", "cpuConversionFactor", "cpuConversion", _decimal(1e5)),
+    _number("n_events", "nEvents", "nEvents", _whole()),
+    _number("n_input_files", "nInputFiles", "nInputFiles", _whole(INT_LIMIT)),
+    _number("core_count", "coreCount", "actualCoreCount", _whole(INT_LIMIT)),
+    _number("mean_core_count", "meanCoreCount", "meanCoreCount", _decimal(1e6)),
+    *(_number(_snake(name), name, name, _whole()) for name in _MEMORY),
+    *(_number(_snake(name), name, name, _kilo_counter) for name in _TOTALS),
+    *(_number(_snake(name), name, name, _counter) for name in _RATES),
+    # Sent by pilots, of no use here: the computing element comes from the worker table.
+    *(
+        Field(name.lower(), name, None, Any, lenient=True, only="legacy")
+        for name in ("timestamp", "workdir", "remainingSpace", "messageLevel", "computingElement", "token")
+    ),
+)
+
+_COLUMN_FIELDS: Final = tuple(field for field in FIELDS if field.column is not None)
+
+
+def takes_heartbeat(handler: F) -> F:
+    """Declare the fields as keyword parameters of a handler that takes them as ``**fields``."""
+    parameters = [field.parameter() for field in FIELDS]
+    call = inspect.Parameter("call", inspect.Parameter.POSITIONAL_OR_KEYWORD, annotation=Call)
+    handler.__signature__ = inspect.Signature([call, *parameters])  # type: ignore[attr-defined]
+    handler.__annotations__ = {"call": Call, **{p.name: p.annotation for p in parameters}}
+    return handler
+
+
+def report_of(fields: Mapping[str, Any], *, rates_in_bytes: bool = False) -> StatusReport:
+    """Return the heartbeat that the bound arguments of a request mean. v1 clients give rates in bytes."""
+    if rates_in_bytes:
+        fields = {name: value // 1024 if value and name in _RATE_NAMES else value for name, value in fields.items()}
+    columns = dict(_columns(fields))
+    if "jobMetrics" in columns:
+        columns |= _derived(fields["job_metrics"])
+    code = fields.get("pilot_error_code")
+    return StatusReport(
+        PandaID=fields["job_id"],
+        status=fields["job_status"],
+        attempt_nr=fields.get("attempt_nr"),
+        columns=columns,
+        output_report=fields.get("job_output_report") or "",
+        meta_data=fields.get("meta_data") or "",
+        stdout=fields.get("stdout") or "",
+        asks_retry=code is not None and str(code).strip().startswith("-"),
+        corrupted_files=tuple(name for name in (fields.get("corrupted_files") or "").split(",") if name),
+    )
+
+
+def _columns(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    found = []
+    for field in _COLUMN_FIELDS:
+        value = fields.get(field.v1)
+        if value is None or (value == "" and not field.keeps_blank):
+            continue
+        if field.cast is not None:
+            value = field.cast(value)
+        if isinstance(value, str):
+            value = value[: JOB_TEXT_LIMITS[field.column or ""]] or None
+        if value is not None or field.keeps_blank:
+            found.append((field.column or "", value))
+    return found
+
+
+def _derived(metrics: str) -> dict[str, Any]:
+    """Return the columns that stand inside the metrics of a job."""
+    found: dict[str, Any] = {}
+    leak, chi2 = _figure(_LEAK, metrics), _figure(_CHI2, metrics)
+    if leak is not None:
+        found["memory_leak"] = int(leak)
+    if chi2 is not None:
+        found["memory_leak_x2"] = min(chi2, _CHI2_LIMIT)
+    return found
+
+
+def _figure(pattern: re.Pattern[str], text: str) -> float | None:
+    match = pattern.search(text)
+    try:
+        value = float(match[1]) if match else None
+    except ValueError:
+        return None
+    return value if value is not None and abs(value) < BIG_LIMIT else None
