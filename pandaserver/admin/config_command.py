@@ -10,7 +10,8 @@ from pathlib import Path
 import click
 
 from pandaserver.config.finding import Severity
-from pandaserver.config.panda_config import PandaConfig, load, unusable_plugins
+from pandaserver.config.imports import missing_modules, unusable_plugins
+from pandaserver.config.panda_config import PandaConfig, load
 from pandaserver.config.text import settings_of, text_of
 
 
@@ -29,7 +30,7 @@ def check_config(show: bool, directory: Path | None) -> None:
     if show:
         for line in shown(config):
             click.echo(line)
-    findings = [*config.findings, *unusable_plugins(config)]
+    findings = [*config.findings, *unusable_plugins(config), *missing_modules(config)]
     for finding in findings:
         click.echo(str(finding), err=True)
     errors = sum(finding.severity is Severity.error for finding in findings)

@@ -6,7 +6,7 @@ Only entries and ``panda-admin`` read it; everything else receives values throug
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, TypeVar, get_type_hints
@@ -16,7 +16,7 @@ from pandacommon.liveconfigparser.LiveConfigParser import LiveConfigParser
 from pandaserver.config.checks import check_together
 from pandaserver.config.finding import ConfigurationError, Finding, Severity, did_you_mean
 from pandaserver.config.logger_settings import LEVEL
-from pandaserver.config.plugins import plugin_class, plugin_for
+from pandaserver.config.plugins import plugin_for
 from pandaserver.config.reading import read
 from pandaserver.config.report import Unreadable
 from pandaserver.config.settings import DaemonSettings, LoggerSettings, ServerSettings
@@ -24,7 +24,7 @@ from pandaserver.config.unused_settings import FOREIGN_SECTIONS, UNUSED
 from pandaserver.config.values import ABOUT, About
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 
-__all__ = ["PandaConfig", "connection_settings", "load", "operation_settings", "plugin_for", "unusable_plugins"]
+__all__ = ["PandaConfig", "connection_settings", "load", "operation_settings", "plugin_for"]
 
 #: Where the JSON map may lie below PANDA_HOME; the first is the current name, the second that of the guide.
 MAP_FILES: Final = (
@@ -81,17 +81,6 @@ def load(environ: Mapping[str, str], directories: Sequence[Path] | None = None) 
     return PandaConfig(
         server, daemon, logger, (*server_file.files, *common_file.files), sources, tuple(_in_order(findings))
     )
-
-
-def unusable_plugins(config: PandaConfig) -> Iterator[Finding]:
-    """Import every plug-in, and return a finding for each that fails. This runs foreign code, so ``load`` does not."""
-    for key in ("setupper_plugins", "adder_plugins"):
-        for entry in getattr(config.server, key):
-            try:
-                plugin_class(entry)
-            except ConfigurationError as error:
-                file, _, line = config.sources.get(("server", key), "").rpartition(":")
-                yield Finding(Severity.error, file, int(line or 0), "server", key, error.message)
 
 
 def connection_settings(server: ServerSettings) -> ConnectionSettings:

@@ -74,5 +74,12 @@ def test_a_plugin_that_does_not_import_is_an_error(tmp_path: Path, plugin: str) 
     assert f"{tmp_path}/panda_server.cfg:7: error: [server] adder_plugins: plug-in" in result.stderr
 
 
+@pytest.mark.parametrize("package", ["no.such.package", "collections"])
+def test_a_daemon_without_its_module_is_a_warning(tmp_path: Path, package: str) -> None:
+    result = check(tmp_path, GOOD + f'package = {package}\nconfig = {{"add_main": {{"period": 60}}}}\n')
+    assert result.exit_code == 0
+    assert f"12: warning: [daemon] config: add_main: there is no module {package}.add_main" in result.stderr
+
+
 def test_an_unknown_command_is_refused() -> None:
     assert CliRunner().invoke(main, ["no-such-command"]).exit_code == 2
