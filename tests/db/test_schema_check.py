@@ -20,7 +20,7 @@ from pandaserver.taskbuffer.schema.version import REQUIRED
 from tests.db.schema_catalogue import drop_schemas
 
 
-@pytest.fixture()
+@pytest.fixture
 def own(database: ConnectionSettings, tmp_path: Path) -> Iterator[ConnectionSettings]:
     """Return a database that a test may damage, with everything of ours."""
     if database.backend == "sqlite":
@@ -161,6 +161,7 @@ def _command(tmp_path: Path, connection: ConnectionSettings, *arguments: str) ->
         capture_output=True,
         text=True,
         timeout=60,
+        check=False,
     )
 
 
@@ -171,7 +172,9 @@ def test_the_command_creates_checks_and_upgrades(database: ConnectionSettings, t
         fresh = replace(database, schemas={prefix: f"commanded_{prefix}".lower() for prefix in database.schemas})
         drop_schemas(fresh)
     try:
-        codes = [_command(tmp_path, fresh, name).returncode for name in ("check", "create", "check", "create", "upgrade")]
+        codes = [
+            _command(tmp_path, fresh, name).returncode for name in ("check", "create", "check", "create", "upgrade")
+        ]
     finally:
         if fresh.backend != "sqlite":
             drop_schemas(fresh)

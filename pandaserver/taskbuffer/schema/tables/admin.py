@@ -12,7 +12,7 @@ Config = table(
     word("key", 64, "parameter name", key=True),
     word("value", 256, "string; cast with TYPE", required=True),
     word("type", 64, "int,float,str,bool,json", required=True),
-    word("VO", 32, "VO; NOT NULL in DDL although code also looks for NULL", key=True),
+    word("VO", 32, "VO that the value is for", key=True),
     word("descr", 256, "free text", required=True),
     clob("value_json", "used when TYPE=json; JSON"),
 )
@@ -80,13 +80,13 @@ JEDI_Process_Lock = table(
     word("lockedBy", 56, "process lock owner"),
     time("lockedTime", "process lock time"),
     word("resource_type", 56, "resource type name", key=True),
-    word("component", 56, "lock name; server daemons use pandaD.<daemon>; other key columns default / 0", key=True),
+    word("component", 56, "name of the lock, e.g. pandaD.<script>", key=True),
 )
 
 PandaDB_Version = table(
     "ATLAS_PANDA.PandaDB_Version",
     "Version of the schema that stands in this database.",
-    word("component", 100, "up to 0.0.29 rows SERVER and JEDI; from 0.0.31 one row PanDA", key=True),
+    word("component", 100, "PanDA; earlier servers had rows SERVER and JEDI", key=True),
     number("major", "version part", required=True),
     number("minor", "version part", required=True),
     number("patch", "version part", required=True),

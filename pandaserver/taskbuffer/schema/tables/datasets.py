@@ -11,7 +11,7 @@ Datasets = table(
     word("name", 255, "dataset name", required=True),
     word("version", 10, "attempt marker for some scans"),
     word("type", 20, "input, output, log, dispatch"),
-    word("status", 10, "see lifecycle doc"),
+    word("status", 10, "defined, running, tobeclosed, closed, cleanup, ..."),
     number("numberFiles", "expected files"),
     number("currentFiles", "dispatch: set to size in MB at creation, then used as a flag that some job failed"),
     time("creationDate", "UTC"),

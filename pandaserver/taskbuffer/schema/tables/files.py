@@ -18,7 +18,7 @@ filesTable4 = table(
         "input, pseudo_input, output, log, zipinput; a library is output of the build job",
     ),
     word("dataset", 255, "dataset/container the file belongs to"),
-    word("status", 64, "see lifecycle doc"),
+    word("status", 64, "unknown, ready, pending, transferring, merging, failed, finished"),
     word("prodDBlock", 255, "input dataset"),
     word("prodDBlockToken", 250, "access hint for input (e.g. local, source endpoint)"),
     word("dispatchDBlock", 255, "dispatch dataset"),

@@ -10,7 +10,7 @@ users = table(
     number("id", "USERS_ID_SEQ", key=True),
     word("name", 60, "normalised name", required=True),
     word("dn", 150, "identity"),
-    word("email", 60, "mail; 'notsend' suppresses (unverified)"),
+    word("email", 60, "mail address"),
     word("url", 100),
     word("location", 60),
     word("classA", 30),
