@@ -6,12 +6,12 @@ A declaration is the route, the access rule, the parameters, the encoding and th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
-from pandaserver.api.answering import Encoder, envelope_answer
+from pandaserver.api.answering import Encoder, Response, answer_error, envelope_answer
 from pandaserver.api.casting import Upload
 from pandaserver.api.parameters import (
     AlsoText,
@@ -25,7 +25,7 @@ from pandaserver.api.parameters import (
     comma_separated,
     words,
 )
-from pandaserver.srvcore.errors import Forbidden
+from pandaserver.srvcore.errors import Forbidden, NotAuthenticated, PandaError, RequestError
 from pandaserver.srvcore.principal import Principal
 
 if TYPE_CHECKING:
@@ -69,10 +69,10 @@ class Sites(Protocol):
     def sites(self) -> Mapping[str, SiteSpec]:
         """All queues by name."""
 
-    def get(self, name: str) -> SiteSpec:
+    def get(self, name: str | None) -> SiteSpec:
         """Return a queue, or the default one for an unknown name."""
 
-    def check(self, name: str) -> bool:
+    def check(self, name: str | None) -> bool:
         """Return whether there is such a queue."""
 
 
@@ -80,10 +80,10 @@ class Services(Protocol):
     """What the entry point made for handlers besides the task buffer."""
 
     @property
-    def setupper_plugins(self) -> Any:
-        """Setupper plug-in class by VO, as the configuration names them."""
+    def setupper_plugins(self) -> Mapping[str, type[Any]]:
+        """Setupper plug-in class by VO, "any" for the rest, as the configuration names them."""
 
-    def nudge_setupper(self, ids: list[int]) -> None:
+    def nudge_setupper(self, ids: Sequence[int]) -> None:
         """Tell the Setupper child of this process about new jobs. Only a hint: losing it costs a delay."""
 
 
@@ -125,6 +125,7 @@ class Route:
     body_limit: Callable[[ServerSettings], int] | None  # bytes of an upload; None: as for sandboxes
     refused: Callable[[str], Any] | None  # message -> what the historical door answers to Forbidden
     failed: Callable[[str], Any] | None  # message -> what it answers to any other RequestError
+    needs_database: bool  # whether it is pointless to serve without one
 
     def auth_at(self, door: Door) -> Auth:
         """Return the access rule of one door."""
@@ -135,9 +136,17 @@ class Route:
         return envelope_answer if door is Door.V1 else self.answer
 
     @property
-    def doc(self) -> str:
-        """The handler's documentation."""
-        return self.handler.__doc__ or ""
+    def takes_upload(self) -> bool:
+        """Whether a file comes with the request."""
+        return any(Upload in p.kind.bases for p in self.signature.parameters)
+
+    def answer_error(self, error: PandaError, door: Door, accepts_json: bool) -> Response:
+        """Return the reply to an error that was raised on purpose."""
+        if door is Door.LEGACY:
+            own = self.refused if isinstance(error, Forbidden) else self.failed
+            if own is not None and isinstance(error, RequestError) and not isinstance(error, NotAuthenticated):
+                return self.answer.result(own(error.message), accepts_json)
+        return answer_error(error, self.encoder_at(door), accepts_json)
 
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -161,12 +170,14 @@ class Registry:
         body_limit: Callable[[ServerSettings], int] | None = None,
         refused: Callable[[str], Any] | None = None,
         failed: Callable[[str], Any] | None = None,
+        needs_database: bool = True,
     ) -> Callable[[F], F]:
         """Register the decorated handler under its paths.
 
         ``auth`` holds at both doors unless ``auth_v1`` differs. ``answer`` writes the historical reply; ``refused`` and
         ``failed`` make that reply's value from an error's message, where the historical method has one of its own.
-        ``body_limit`` picks the setting that limits a request with an upload.
+        ``body_limit`` picks the setting that limits a request with an upload. A request that states
+        ``needs_database=False`` is served while the database is down.
         """
         if legacy is not None and answer is None:
             raise ValueError(f"{legacy} needs an answer for the historical door")
@@ -184,6 +195,7 @@ class Registry:
                 body_limit=body_limit,
                 refused=refused,
                 failed=failed,
+                needs_database=needs_database,
             )
             for door, path in ((Door.V1, v1), (Door.LEGACY, legacy)):
                 if path is not None:

@@ -7,14 +7,16 @@ import time
 from collections.abc import Callable
 from typing import Generic, TypeVar
 
+from pandaserver.srvcore.errors import PandaError
+
 T = TypeVar("T")
 
 
 class CachedObject(Generic[T]):
     """The result of ``load``, at most ``lifetime`` seconds old as long as loading works.
 
-    The first load raises what ``load`` raises, and the next call tries again. Later failures keep the old value for
-    another ``retry`` seconds and are handed to ``on_failure``, because an old list of queues is better than none.
+    The first load raises what ``load`` raises, and the next call tries again. A database or service that fails later
+    costs nobody the old value: it serves for another ``retry`` seconds, and ``on_failure`` learns of it.
     """
 
     def __init__(
@@ -51,6 +53,10 @@ class CachedObject(Generic[T]):
         finally:
             self._refreshing.release()
 
+    def peek(self) -> T | None:
+        """Return the value of whatever age without loading it, None if it was never loaded."""
+        return self._loaded[0] if self._loaded is not None else None
+
     def forget(self) -> None:
         """Load again at the next call, whatever the age."""
         self._expires = 0.0
@@ -59,7 +65,7 @@ class CachedObject(Generic[T]):
         try:
             self._loaded = (self._load(),)
             self._expires = self._clock() + self._lifetime
-        except Exception as failure:  # noqa: BLE001  the old value serves on, whatever kept the new one away
+        except (PandaError, OSError) as failure:
             if self._loaded is None:
                 raise
             self._expires = self._clock() + self._retry

@@ -20,7 +20,8 @@ def principal_from_environ(environ: Mapping[str, Any], production_dns: Sequence[
     dn = verified_dn(environ)
     if not dn:
         return ANONYMOUS
-    credentials = tuple(sorted((k, v) for k, v in environ.items() if k.startswith(CREDENTIAL_PREFIXES)))
+    found = ((k, str(v)) for k, v in environ.items() if k.startswith(CREDENTIAL_PREFIXES))
+    credentials = tuple(sorted(found, key=lambda item: (len(item[0]), item)))  # 2 before 10: the first VO is the user's
     return Principal.of(dn, fqans_of(dict(credentials)), production_dns=production_dns, credentials=credentials)
 
 

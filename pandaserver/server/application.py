@@ -1,0 +1,230 @@
+"""The WSGI application: route, authenticate, read, bind, call, encode, log. It knows no request by name."""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from http import HTTPStatus
+from typing import Any, Final
+
+from pandacommon.pandalogger import context
+from pandaserver.api.answering import (
+    Response,
+    answer_bug,
+    answer_error,
+    is_bug,
+    pilot_answer,
+    plain_answer,
+    unknown_method,
+)
+from pandaserver.api.casting import Upload
+from pandaserver.api.parameters import Bound
+from pandaserver.api.reading import Limits, Raw, content_length, read_request
+from pandaserver.api.registry import Call, Door, Registry, Route, Services, Sites, authorise, locate
+from pandaserver.config.settings import ServerSettings
+from pandaserver.server.callers import Callers
+from pandaserver.srvcore.errors import BadRequest, NotAuthenticated, PandaError
+from pandaserver.srvcore.principal import ANONYMOUS, Principal
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+#: Bytes of forms and JSON that a caller without credentials may send: enough for 5500 identifiers ten times over.
+ANONYMOUS_BODY: Final = 2 * 2**20
+
+StartResponse = Callable[[str, list[tuple[str, str]]], object]
+
+
+@dataclass(slots=True)
+class Exchange:
+    """What is known about one request so far; the log line is made from it, however far the request came."""
+
+    environ: Mapping[str, Any]
+    request_id: str
+    started: float
+    door: Door = Door.LEGACY
+    name: str = ""
+    principal: Principal = ANONYMOUS
+    route: Route | None = None
+    raw: Raw | None = None
+    bound: Bound | None = None
+    problem: str = ""
+
+    @property
+    def accepts_json(self) -> bool:
+        """Whether the caller wants JSON where a historical reply has two forms."""
+        return "application/json" in self.environ.get("HTTP_ACCEPT", "")
+
+
+class Application:
+    """Serves the requests of one registry."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        settings: ServerSettings,
+        task_buffer: TaskBuffer,
+        sites: Sites,
+        services: Services,
+        callers: Callers,
+        *,
+        logger: logging.Logger,
+        pilot_logger: logging.Logger,
+    ) -> None:
+        self._registry = registry
+        self._settings = settings
+        self._task_buffer = task_buffer
+        self._sites = sites
+        self._services = services
+        self._callers = callers
+        self._logger = logger
+        self._pilot_logger = pilot_logger
+
+    def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+        """Serve one request. Whatever happens, there is a reply and one line in the log."""
+        exchange = Exchange(environ, secrets.token_hex(8), time.monotonic())
+        serving = context.request_id.set(exchange.request_id)
+        try:
+            response = self._respond(exchange)
+            self._log(exchange, response)
+        finally:
+            context.request_id.reset(serving)
+            _close_uploads(exchange.raw)
+        headers = [
+            ("Content-Type", response.content_type),
+            ("Content-Length", str(len(response.body))),
+            ("X-Content-Type-Options", "nosniff"),
+            ("X-Request-ID", exchange.request_id),
+            *response.headers,
+        ]
+        start_response(f"{response.status.value} {response.status.phrase}", headers)
+        return [response.body]
+
+    def _respond(self, exchange: Exchange) -> Response:
+        try:
+            return self._serve(exchange)
+        except PandaError as error:
+            if is_bug(error):
+                return self._bug(exchange)
+            exchange.problem = f"{error.code}: {error.message}"
+            if isinstance(error, BadRequest):
+                self._dump(exchange)
+            if exchange.route is not None:
+                return exchange.route.answer_error(error, exchange.door, exchange.accepts_json)
+            return answer_error(error, plain_answer, exchange.accepts_json)
+        except Exception:  # noqa: BLE001  the last resort: a bug must not cost the process
+            return self._bug(exchange)
+
+    def _serve(self, exchange: Exchange) -> Response:
+        """Walk the straight line; every turn off it is an exception."""
+        environ = exchange.environ
+        path = environ.get("SCRIPT_NAME", "") + environ.get("PATH_INFO", "")
+        located = locate(path)
+        if located is None:
+            exchange.name = path
+            return Response(b"not found", status=HTTPStatus.NOT_FOUND)
+        exchange.door, exchange.name = located
+        route = self._registry.find(*located)
+        if route is None:
+            return unknown_method(exchange.name, at_v1=exchange.door is Door.V1)
+        exchange.route = route
+        exchange.principal = self._authenticated(environ)
+        self._callers.refuse_banned(exchange.principal, may_load=route.needs_database)
+        authorise(route, exchange.door, exchange.principal)
+        _check_verb(route, exchange.door, environ["REQUEST_METHOD"])
+        exchange.raw = read_request(environ, exchange.door, self._limits(route, exchange.principal))
+        exchange.bound = route.signature.bind(exchange.door, exchange.raw.fields, typed=exchange.raw.typed)
+        value = route.handler(self._call(exchange), **exchange.bound.arguments)
+        return route.encoder_at(exchange.door).result(value, exchange.accepts_json)
+
+    def _authenticated(self, environ: Mapping[str, Any]) -> Principal:
+        try:
+            return self._callers.authenticate(environ)
+        except NotAuthenticated as error:
+            raise NotAuthenticated(f"Token authentication failed. {error.message}") from error
+
+    def _limits(self, route: Route, principal: Principal) -> Limits:
+        body = self._settings.max_request_body
+        if principal.is_anonymous:
+            body = min(body, ANONYMOUS_BODY)
+        if not route.takes_upload:
+            return Limits(body, body)
+        upload = route.body_limit(self._settings) if route.body_limit else self._settings.max_sandbox_upload
+        return Limits(body, upload, str(self._settings.cache_dir))
+
+    def _call(self, exchange: Exchange) -> Call:
+        environ = exchange.environ
+        return Call(
+            task_buffer=self._task_buffer,
+            sites=self._sites,
+            settings=self._settings,
+            principal=exchange.principal,
+            door=exchange.door,
+            services=self._services,
+            accepts_json=exchange.accepts_json,
+            remote_host=environ.get("REMOTE_HOST", ""),
+            deadline=exchange.started + self._settings.dbtimeout,
+            request_id=exchange.request_id,
+            idempotency_key=environ.get("HTTP_IDEMPOTENCY_KEY") or None,
+            content_length=content_length(environ),
+            environ=environ,
+        )
+
+    # ---- what an operator sees ---------------------------------------------------------------------------------------
+
+    def _bug(self, exchange: Exchange) -> Response:
+        exchange.problem = "internal error"
+        self._logger.exception("PID=%d %s failed", os.getpid(), exchange.name[:100])
+        self._dump(exchange)
+        return answer_bug(exchange.request_id)
+
+    def _log(self, exchange: Exchange, response: Response) -> None:
+        elapsed = time.monotonic() - exchange.started
+        facts = [
+            f"PID={os.getpid()} {_one_line(exchange.name)} exec_time={elapsed:.3f} sec",
+            f"door={exchange.door.value} status={response.status.value} bytes={len(response.body)}",
+            f"caller={_one_line(exchange.principal.name) or '-'}",
+        ]
+        bound = exchange.bound
+        if bound and self._settings.entryVerbose:
+            facts.append(f"parameters={','.join(bound.arguments)}")
+        if bound and bound.ignored:
+            facts.append(f"ignored={_one_line(','.join(bound.ignored))}")
+        if bound and bound.dropped:
+            facts.append(f"dropped={','.join(bound.dropped)}")
+        if exchange.problem:
+            facts.append(f"problem={_one_line(exchange.problem)}")
+        level = logging.WARNING if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+        self._logger.log(level, "%s", " ".join(facts))
+        if bound and exchange.route and exchange.route.answer is pilot_answer and "site_name" in bound.arguments:
+            site, node, kind = (bound.arguments.get(k) for k in ("site_name", "node", "prod_source_label"))
+            line = f"method={exchange.route.legacy},site={site},node={node},type={kind}"
+            self._pilot_logger.info("%s", _one_line(line))
+
+    def _dump(self, exchange: Exchange) -> None:
+        if not self._settings.dumpBadRequest or exchange.raw is None:
+            return
+        with suppress(OSError):  # a full disk must not make a bad request worse
+            handle, _ = tempfile.mkstemp(prefix=f"req_dump_{exchange.request_id}_", dir=self._settings.logdir)
+            with os.fdopen(handle, "w", encoding="utf-8", errors="replace") as file:
+                file.writelines(f"{name}={value!r}\n" for name, value in exchange.raw.fields.items())
+
+
+def _check_verb(route: Route, door: Door, verb: str) -> None:
+    if door is Door.V1 and route.method not in ("ANY", "GET" if verb == "HEAD" else verb):
+        raise BadRequest(f"expecting {route.method}, received {verb}")
+
+
+def _close_uploads(raw: Raw | None) -> None:
+    for value in raw.fields.values() if raw else ():
+        if isinstance(value, Upload):
+            value.stream.close()
+
+
+def _one_line(text: str) -> str:
+    """Return text from a client as it may stand in a log: short, and without a way to begin a line of its own."""
+    return "".join(c if c.isprintable() else "?" for c in text[:300])

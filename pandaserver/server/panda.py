@@ -1,0 +1,83 @@
+"""The entry point of the web server: ``application(environ, start_response)`` for mod_wsgi.
+
+Importing this module costs nothing. The first request reads the configuration and imports the handlers; the database
+is first asked by the first request that needs it, so Apache starts, and ``isAlive`` answers, while it is down.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import threading
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from pandaserver.config.panda_config import PandaConfig
+    from pandaserver.server.application import Application, StartResponse
+    from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+#: Modules that declare requests. Importing them fills the registry.
+HANDLERS: Final = (
+    "pandaserver.jobdispatcher.JobDispatcher",
+    "pandaserver.userinterface.UserIF",
+    "pandaserver.taskbuffer.Utils",
+)
+
+#: Seconds that a request waits at most for the list of banned users.
+BAN_TIMEOUT: Final = 5.0
+
+_application: Application | None = None
+_building = threading.Lock()
+
+
+def application(environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
+    """Serve one request. A configuration with mistakes makes every request fail and is read again by the next."""
+    global _application  # noqa: PLW0603  one per process, made when the process first serves
+    if _application is None:
+        with _building:
+            if _application is None:
+                _application = _from_environment()
+    return _application(environ, start_response)
+
+
+def _from_environment() -> Application:
+    from pandacommon.pandalogger.PandaLogger import PandaLogger
+    from pandaserver.config.panda_config import load
+
+    config = load(os.environ)
+    PandaLogger.configure(config.logger)
+    logger = PandaLogger.getLogger("Entry")
+    logger.info("PID=%d starts with the configuration of %s", os.getpid(), ", ".join(config.files))
+    for finding in config.findings:
+        logger.warning("configuration: %s", finding)
+    config.require("server", "logger")
+    return create_application(config)
+
+
+def create_application(config: PandaConfig, *, task_buffer: TaskBuffer | None = None) -> Application:
+    """Return the application for a configuration; tests bring their own task buffer."""
+    from pandacommon.pandalogger.PandaLogger import PandaLogger
+    from pandaserver.api.registry import REGISTRY
+    from pandaserver.brokerage.SiteMapper import SiteMapper
+    from pandaserver.server.application import Application
+    from pandaserver.server.callers import Callers
+    from pandaserver.server.web_services import WebServices, default_site, make_task_buffer, make_tokens
+
+    for module in HANDLERS:
+        importlib.import_module(module)
+    settings = config.server
+    logger = PandaLogger.getLogger("Entry")
+    tbuf = task_buffer or make_task_buffer(config)
+    return Application(
+        REGISTRY,
+        settings,
+        tbuf,
+        SiteMapper(tbuf.loadSites, default_site(settings), logger=PandaLogger.getLogger("SiteMapper")),
+        WebServices(settings),
+        Callers(
+            settings.production_dns, make_tokens(settings), lambda: tbuf.within(BAN_TIMEOUT).getBannedUsers(), logger
+        ),
+        logger=logger,
+        pilot_logger=PandaLogger.getLogger("PilotRequests"),
+    )

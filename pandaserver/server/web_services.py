@@ -1,0 +1,88 @@
+"""What the entry point makes for the application out of the configuration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import cached_property
+from typing import Any
+
+from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandaserver.config.panda_config import PandaConfig, connection_settings, operation_settings
+from pandaserver.config.plugins import plugin_class
+from pandaserver.config.settings import ServerSettings
+from pandaserver.config.values import TokenAuth
+from pandaserver.server.callers import TokenChecker
+from pandaserver.srvcore.errors import NotAuthenticated
+from pandaserver.srvcore.principal import Principal
+from pandaserver.taskbuffer.DBProxyPool import OraDBProxyPool
+from pandaserver.taskbuffer.SiteSpec import SiteSpec
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+
+class WebServices:
+    """Plug-ins and helper processes of this web process, made when first needed."""
+
+    def __init__(self, settings: ServerSettings) -> None:
+        self._settings = settings
+
+    @cached_property
+    def setupper_plugins(self) -> Mapping[str, type[Any]]:
+        """Setupper plug-in class by VO, "any" for the rest."""
+        return {entry.vo: plugin_class(entry) for entry in self._settings.setupper_plugins}
+
+    def nudge_setupper(self, ids: Sequence[int]) -> None:
+        """Tell the Setupper child about new jobs."""
+
+
+class _NoTokens:
+    """Refuses every token, where the configuration asks for a kind that this server does not read."""
+
+    def principal(self, token: str, origin: str, certificate: Principal) -> Principal:  # noqa: ARG002
+        raise NotAuthenticated("scitokens are not supported by this server; set token_authType = oidc")
+
+
+def make_task_buffer(config: PandaConfig) -> TaskBuffer:
+    """Return a task buffer on a pool of database children, or of connections in this process."""
+    server = config.server
+    connection, operations = connection_settings(server), operation_settings(server)
+
+    def local() -> Any:
+        from pandaserver.taskbuffer.local_bridge import LocalBridge  # the web process needs it only in this mode
+
+        return LocalBridge(connection, operations)
+
+    return TaskBuffer(
+        OraDBProxyPool(
+            server.nDBConForFastCGIWSGI,
+            connection,
+            operations,
+            logger=config.logger,
+            make_bridge=None if server.usedbtimeout else local,
+        )
+    )
+
+
+def make_tokens(settings: ServerSettings) -> TokenChecker | None:
+    """Return what decides about bearer tokens, None if they are not looked at."""
+    if settings.token_authType is TokenAuth.none:
+        return None
+    if settings.token_authType is not TokenAuth.oidc:
+        return _NoTokens()
+    from pandaserver.srvcore.oidc_utils import OidcTokens
+
+    return OidcTokens(
+        settings.auth_config,
+        PandaLogger.getLogger("oidc"),
+        policy_file=settings.auth_policies,
+        production_dns=settings.production_dns,
+    )
+
+
+def default_site(settings: ServerSettings) -> SiteSpec:
+    """Return the queue that stands for unknown ones."""
+    return SiteSpec(
+        sitename=settings.def_sitename,
+        nickname=settings.def_nickname,
+        type=settings.def_type,
+        status=settings.def_status,
+    )

@@ -1,0 +1,237 @@
+"""Requests that need no database, or little of it: is the server alive, who am I, and files that jobs will need."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final
+
+from pandaserver.api.answering import Envelope, Text, plain_answer
+from pandaserver.api.registry import Auth, Call, Door, MaxLength, Upload, Wire, request
+from pandaserver.config.settings import ServerSettings
+from pandaserver.srvcore.errors import BadRequest, Conflict, NotFound, PandaError
+from pandaserver.srvcore.file_cache import FileCache, StoredFile, is_rewritable, safe_name
+from pandaserver.taskbuffer.db_proxy_mods.sandbox import Sandbox
+
+#: Variables of a request's environment that its caller may see. Credentials are not among them.
+VISIBLE: Final = re.compile(
+    r"(GRST_CRED_|GRST_CONN_|PANDA_OIDC_|SSL_CLIENT_(S_DN|I_DN|V_|VERIFY|M_)|SSL_(PROTOCOL|CIPHER)$|HTTPS$"
+    r"|(SERVER|REQUEST|REMOTE|CONTENT)_|(SCRIPT_NAME|PATH_INFO|QUERY_STRING|GATEWAY_INTERFACE)$"
+    r"|HTTP_(HOST|USER_AGENT|ACCEPT\w*|ORIGIN|CONTENT_ENCODING|CONNECTION|X_FORWARDED_FOR)$)"
+)
+
+VOMS: Final = "GRST_CRED_"
+
+#: Outputs of jobs that go back through this server: never recorded as sandboxes.
+OUTPUT_SUFFIX: Final = ".out"
+SOURCES_PREFIX: Final = "sources."
+
+FileName = Annotated[str, MaxLength(4000), "name of the file; directories in it are ignored"]
+FileSize = Annotated[int, Wire("fileSize"), "bytes"]
+Checksum = Annotated[int | str, Wire("checkSum"), MaxLength(36), "CRC out of the gzip trailer, in decimal"]
+
+
+# ---- the server ------------------------------------------------------------------------------------------------------
+
+
+@request(
+    v1="system/is_alive", legacy="isAlive", method="GET", auth=Auth.ANYONE, answer=plain_answer, needs_database=False
+)
+def is_alive(call: Call) -> Envelope:  # noqa: ARG001
+    """Say that the web server works, whatever else does not."""
+    return Envelope(message="alive=yes", legacy="alive=yes")
+
+
+@request(v1=None, legacy="getServer", method="GET", auth=Auth.ANYONE, answer=plain_answer, needs_database=False)
+def get_server(call: Call) -> str:
+    """Return host and port of this server."""
+    return f"{call.settings.pserverhost}:{call.settings.pserverport}"
+
+
+# ---- the caller ------------------------------------------------------------------------------------------------------
+
+
+@request(
+    v1="system/get_voms_attributes",
+    legacy="getVomsAttr",
+    method="GET",
+    auth=Auth.ANYONE,
+    auth_v1=Auth.USER,
+    answer=plain_answer,
+    needs_database=False,
+)
+def get_voms_attributes(call: Call) -> Envelope:
+    """Return the VOMS attributes of the caller."""
+    attributes = {name: value for name, value in sorted(call.principal.credentials) if name.startswith(VOMS)}
+    return Envelope(attributes, legacy=_lines(attributes))
+
+
+@request(
+    v1="system/get_attributes",
+    legacy="getAttr",
+    method="GET",
+    auth=Auth.ANYONE,
+    auth_v1=Auth.USER,
+    answer=plain_answer,
+    needs_database=False,
+)
+def get_attributes(call: Call, **parameters: str) -> Envelope:
+    """Return what the server sees of a request: its parameters and its environment, without credentials."""
+    environment = {name: str(value) for name, value in call.environ.items() if VISIBLE.match(name)}
+    environment = dict(sorted((environment | dict(call.principal.credentials)).items()))
+    shown = "".join(f"{name} = {value}\n" for name, value in parameters.items())
+    text = f"===== param =====\n{shown}\n====== env ======\n{_lines(environment)}"
+    return Envelope({"parameters": parameters, "environment": environment}, message=text, legacy=text)
+
+
+@request(v1="system/get_user_attributes", legacy=None, method="GET", auth=Auth.USER, needs_database=False)
+def get_user_attributes(call: Call) -> dict[str, Any]:
+    """Return the names and roles that the server derives for the caller."""
+    principal = call.principal
+    return {
+        "user_dn_raw": principal.raw_dn,
+        "user_dn_clean": principal.name,
+        "fqans": list(principal.fqans),
+        "is_production_user": principal.has_production_role,
+        "production_working_groups": list(principal.production_groups),
+        "primary_working_group": principal.working_group,
+    }
+
+
+def _lines(values: Mapping[str, str]) -> str:
+    return "".join(f"{name} : {value}\n" for name, value in values.items())
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+def largest_upload(settings: ServerSettings) -> int:
+    """Return how many bytes a request with a file may have, before the file's name is known."""
+    return max(settings.max_sources_upload, settings.max_sandbox_upload, settings.max_v1_upload)
+
+
+@request(
+    v1="file_server/upload_cache_file",
+    legacy="putFile",
+    method="POST",
+    auth=Auth.USER,
+    answer=plain_answer,
+    body_limit=largest_upload,
+)
+def put_file(call: Call, file: Annotated[Upload, "the file"]) -> Envelope:
+    """Keep a file for jobs to fetch from /cache/. A file that exists is not replaced, only kept longer."""
+    name = safe_name(file.filename)
+    size, limit = max(call.content_length, file.size), _limit(call, name)
+    if size > limit:
+        return _refusal(f"upload of {name} has {size} bytes, and at most {limit} are allowed for such a name")
+    cache = FileCache(call.settings.cache_dir)
+    compress = any(re.search(pattern, name) for pattern in call.settings.compress_file_names)
+    try:
+        stored = cache.store(name, file.stream, compress=compress)
+    except Conflict as problem:
+        return _refusal(problem.message)
+    except OSError as problem:
+        return _refusal(f"cannot write file {name}: {problem.strerror}")
+    if call.settings.record_sandbox_info and not name.endswith(OUTPUT_SUFFIX):
+        _record(call, cache, stored)
+    return Envelope(legacy=True)
+
+
+@request(
+    v1="file_server/delete_cache_file",
+    legacy="deleteFile",
+    method="POST",
+    auth=Auth.SIGNED_IN,
+    auth_v1=Auth.USER,
+    answer=plain_answer,
+    needs_database=False,
+)
+def delete_file(call: Call, file_name: Annotated[FileName, Wire("file")]) -> Envelope:  # noqa: ARG001
+    """Do nothing: another task may use the same file, and unused ones are removed after a week."""
+    return Envelope(legacy=True)
+
+
+@request(
+    v1="file_server/touch_cache_file",
+    legacy="touchFile",
+    method="POST",
+    auth=Auth.SIGNED_IN,
+    auth_v1=Auth.USER,
+    answer=plain_answer,
+    needs_database=False,
+)
+def touch_file(call: Call, file_name: Annotated[FileName, Wire("filename")]) -> Envelope:
+    """Keep a file for another week."""
+    try:
+        FileCache(call.settings.cache_dir).touch(file_name)
+    except NotFound as problem:
+        return Envelope(success=False, message=problem.message, legacy=False)
+    return Envelope(legacy=True)
+
+
+@request(
+    v1="file_server/validate_cache_file",
+    legacy="checkSandboxFile",
+    method="POST",
+    auth=Auth.SIGNED_IN,
+    auth_v1=Auth.USER,
+    answer=plain_answer,
+)
+def check_sandbox_file(call: Call, file_size: FileSize, checksum: Checksum) -> Envelope:
+    """Tell where the caller's file of that size and checksum lies, so that it need not be uploaded again."""
+    found = call.task_buffer.checkSandboxFile(call.principal.name, file_size, str(checksum))
+    if found is None:
+        return Envelope(success=False, message="NOTFOUND", legacy="NOTFOUND")
+    text = "FOUND:{}:{}".format(*found)
+    return Envelope(message=text, legacy=text)
+
+
+@request(
+    v1="file_server/register_cache_file",
+    legacy="insertSandboxFileInfo",
+    method="POST",
+    auth=Auth.PRODUCTION,
+    answer=plain_answer,
+)
+def register_file(
+    call: Call,
+    user_name: Annotated[str, Wire("userName"), MaxLength(128), "clean name of the owner"],
+    file_name: Annotated[str, Wire("fileName"), MaxLength(256), "name of the file"],
+    file_size: FileSize,
+    checksum: Checksum,
+) -> Envelope:
+    """Record a file that another server received."""
+    host = call.settings.sandboxHostname or call.remote_host
+    if not host:
+        raise BadRequest("the host of the file is unknown: set sandboxHostname")
+    sandbox = Sandbox(user_name, host, safe_name(file_name), file_size, str(checksum))
+    if call.task_buffer.insertSandboxFileInfo(sandbox):
+        return Envelope(legacy=Text("OK"))
+    return Envelope(success=False, message="file exist", legacy=Text("WARNING: file exist"))
+
+
+def _limit(call: Call, name: str) -> int:
+    settings = call.settings
+    if name.startswith(SOURCES_PREFIX):
+        return settings.max_sources_upload
+    if call.door is Door.V1 and not name.endswith(OUTPUT_SUFFIX):
+        return settings.max_v1_upload
+    return settings.max_sandbox_upload
+
+
+def _refusal(text: str) -> Envelope:
+    message = f"ERROR : {text}"
+    return Envelope(success=False, message=message, legacy=message)
+
+
+def _record(call: Call, cache: FileCache, stored: StoredFile) -> None:
+    host = call.settings.sandboxHostname or call.settings.pserverhost
+    checksum = None if stored.checksum is None else str(stored.checksum)
+    sandbox = Sandbox(call.principal.name, host, stored.name, stored.size, checksum)
+    try:
+        call.task_buffer.insertSandboxFileInfo(sandbox, replace=True)
+    except PandaError:
+        # Nobody would know of the file, and the client's next attempt would meet it as somebody else's.
+        if not is_rewritable(stored.name):
+            cache.remove(stored.name)
+        raise
