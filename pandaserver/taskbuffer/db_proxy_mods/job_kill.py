@@ -76,7 +76,7 @@ def _end(tx: Transaction, request: KillRequest, ids: Sequence[int]) -> set[int]:
     sub_status = request.sub_status or rule.sub_status
     if sub_status:
         changes["jobSubStatus"] = sub_status
-    ended = move_jobs(tx, ids, rule.target, by="killJob", locked=True, **changes)
+    ended = move_jobs(tx, ids, rule.target, by="killJob", **changes)
     tx.change(FAIL_OUTPUTS, ids=ended)
     return set(ended)
 
