@@ -70,7 +70,7 @@ def connection_of_url(url: str) -> ConnectionSettings:
     """Read ``postgresql://user:password@host:port/name`` (also mysql, mariadb) or ``sqlite:///path``."""
     parts = urlsplit(url)
     if parts.scheme == "sqlite":
-        return ConnectionSettings(backend="sqlite", name=unquote(parts.path))
+        return ConnectionSettings(backend="sqlite", name=f"/{unquote(parts.path).lstrip('/')}")
     if parts.scheme not in _BACKENDS or not parts.path.strip("/"):
         raise ValueError("DB_URL is none of postgresql|mysql|mariadb://USER:PASSWORD@HOST:PORT/NAME, sqlite:///PATH")
     return ConnectionSettings(
