@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -255,8 +255,3 @@ def _inputs_by_dataset(inputs: list[FileSpec]) -> str:
         name = (spec.dataset or "").rpartition(":")[2].removesuffix("/")
         by_dataset.setdefault(name, []).append(spec)
     return "^".join(f"tmpin_{name}:{_joined(files, lambda f: f.lfn)}" for name, files in by_dataset.items())
-
-
-def bulk_reply(maps: list[Mapping[str, Any]], *, as_text: bool) -> dict[str, Any]:
-    """Return the reply to a request that named a number of jobs; the list is JSON text in a urlencoded reply."""
-    return {"StatusCode": SC_SUCCESS, "jobs": json.dumps(maps) if as_text else maps}

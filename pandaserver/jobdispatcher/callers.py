@@ -1,0 +1,32 @@
+"""Who may act as a pilot."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from pandaserver.api.registry import Call
+from pandaserver.srvcore.errors import Forbidden
+from pandaserver.taskbuffer.SiteSpec import SiteSpec
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+NO_ROLE: Final = "no production/pilot role in VOMS FQANs or non pilot owner"
+
+#: Seconds that a caller may ask for at most.
+LONGEST: Final = 300
+
+
+def is_pilot(call: Call, site: SiteSpec) -> bool:
+    """Tell whether the caller runs pilots: by role, or as an owner of pilots of that queue."""
+    return call.principal.has_pilot_role or (not call.principal.is_anonymous and call.principal.dn in site.pilot_owners)
+
+
+def require_pilot(call: Call, site_name: str | None) -> None:
+    """Refuse callers who do not run pilots."""
+    if not is_pilot(call, call.sites.get(site_name or "")):
+        raise Forbidden(NO_ROLE, status_code=60)
+
+
+def task_buffer_for(call: Call, seconds: int | None) -> TaskBuffer:
+    """Return the task buffer with the time that the caller is willing to wait, within our own limits."""
+    wanted = float(seconds) if seconds and seconds > 0 else 60.0
+    return call.task_buffer.within(max(1.0, min(wanted, LONGEST, call.remaining())))
