@@ -95,6 +95,12 @@ def test_a_job_that_needs_preparation_is_left_to_the_setupper(proxy: OraDBProxy,
     assert stored_job(proxy, result).jobStatus == "defined"
 
 
+def test_a_job_that_waits_for_a_library_is_left_to_the_setupper(proxy: OraDBProxy) -> None:
+    job = make_job()
+    job.Files[0].dispatchDBlock = "lib.x"
+    assert len(store(proxy, job).to_set_up) == 1
+
+
 @pytest.mark.parametrize(("site", "status"), [("TEST_PQ", "pending"), ("WAITING_CO_JUMBO", "waiting")])
 def test_jobs_of_the_task_layer_can_wait_for_it(proxy: OraDBProxy, site: str, status: str) -> None:
     result = store(proxy, make_job(computingSite=site), pending=True)

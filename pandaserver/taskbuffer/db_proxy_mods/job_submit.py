@@ -13,6 +13,7 @@ from pandaserver.taskbuffer.db_proxy_mods.policy import Policy, policy_of
 from pandaserver.taskbuffer.db_proxy_mods.user import User, lock_user, read_user, store_counters
 from pandaserver.taskbuffer.FileSpec import FILE_ATTRIBUTES, FileSpec
 from pandaserver.taskbuffer.job_defaults import (
+    KEPT_FILE_STATUSES,
     needs_new_numbers,
     settle_file,
     settle_job,
@@ -155,11 +156,17 @@ def _first_status(job: JobSpec, submission: Submission) -> JobStatus:
 
 def _is_ready(job: JobSpec, submission: Submission) -> bool:
     """Tell whether the Setupper would do nothing with a job but activate it."""
-    if not job.computingSite or job.computingSite in submission.unknown_queues or job.dispatchDBlock:
+    if not job.computingSite or job.computingSite in submission.unknown_queues or _awaits_input(job):
         return False
     ready = submission.nothing_to_prepare
     key = "local" if job.destinationSE == "local" else job.VO or ""
     return ready.get(key, ready.get("any", False))
+
+
+def _awaits_input(job: JobSpec) -> bool:
+    """Tell whether the job names something that has to arrive first, such as the library of a build job."""
+    awaited = (file for file in job.Files if file.type == "input" and file.dispatchDBlock)
+    return bool(job.dispatchDBlock) or any(file.status not in KEPT_FILE_STATUSES for file in awaited)
 
 
 def _set_identifiers(tx: Transaction, jobs: Sequence[JobSpec], main_vo: str) -> None:
