@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import pickle
 import shutil
 import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +20,8 @@ from pandaserver.taskbuffer.schema import check, migrate, steps
 from pandaserver.taskbuffer.schema.engine import engine_of, schema_names
 from pandaserver.taskbuffer.schema.version import REQUIRED
 from tests.db.schema_catalogue import all_rows, catalogue, drop_schemas
+
+ROOT = Path(__file__).parents[2]
 
 Maker = Callable[[str], ConnectionSettings]
 
@@ -44,7 +48,9 @@ def test_revisions_make_what_the_declarations_say(empty: Maker) -> None:
     declared, revised = empty("declared"), empty("revised")
     schema.create_all(declared)
     migrate.upgrade(revised, "atlas")
-    assert catalogue(revised) == catalogue(declared), "declarations changed: a revision has to do so, too"
+    assert catalogue(revised) == catalogue(declared), (
+        "the declarations changed: add a revision (before the first release, run pandaserver.taskbuffer.schema.freeze)"
+    )
 
 
 def test_revisions_sow_the_seed_rows(empty: Maker) -> None:
@@ -67,6 +73,27 @@ def test_upgrading_twice_changes_nothing(empty: Maker) -> None:
     before = catalogue(revised), all_rows(revised)
     migrate.upgrade(revised, "atlas")
     assert (catalogue(revised), all_rows(revised)) == before
+
+
+def test_machines_that_start_together_upgrade_one_after_another(empty: Maker) -> None:
+    alone, together = empty("alone"), empty("together")
+    migrate.upgrade(alone, "atlas")
+    program = (
+        "import pickle, sys; from pandaserver.taskbuffer.schema import migrate;"
+        "migrate.upgrade(pickle.load(sys.stdin.buffer), 'atlas')"
+    )
+    starting = [
+        subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+        for _ in range(3)
+    ]
+    for process in starting:
+        assert process.stdin is not None
+        process.stdin.write(pickle.dumps(together))
+        process.stdin.close()
+        process.stdin = None
+    ends = [process.communicate(timeout=60)[1].decode() for process in starting]
+    assert ends == ["", "", ""]
+    assert (catalogue(together), all_rows(together)) == (catalogue(alone), all_rows(alone))
 
 
 def test_a_revision_that_stopped_half_way_can_be_run_again(empty: Maker, monkeypatch: pytest.MonkeyPatch) -> None:

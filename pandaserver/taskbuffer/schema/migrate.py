@@ -11,9 +11,9 @@ from alembic.config import Config
 from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
 from alembic.script import Script, ScriptDirectory
-from sqlalchemy import URL
+from sqlalchemy import URL, text
 
-from pandaserver.srvcore.errors import BadRequest
+from pandaserver.srvcore.errors import BadRequest, Busy
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from pandaserver.taskbuffer.schema.create import create_schemas, schema_statements
 from pandaserver.taskbuffer.schema.engine import engine_of, schema_names
@@ -24,6 +24,12 @@ Version = tuple[int, int, int]
 #: Backends for which ``upgrade_sql`` writes, and SQLAlchemy's name of each. SQLite is upgraded online only.
 WRITTEN_FOR: Final = {"postgres": "postgresql", "mysql": "mysql", "mariadb": "mariadb", "oracle": "oracle"}
 
+#: Machines that start together upgrade one after another; SQLite holds its write lock already.
+_ALONE: Final = {
+    "postgresql": "SELECT pg_advisory_xact_lock(hashtext('panda schema'))",
+    "mysql": "SELECT GET_LOCK('panda schema', 600)",
+}
+
 _HERE: Final = Path(__file__).parent
 
 
@@ -31,6 +37,8 @@ def upgrade(connection: ConnectionSettings, main_vo: str) -> None:
     """Bring a database to the newest revision. An empty one gets everything, seed rows for ``main_vo`` included."""
     names = schema_names(connection.backend, connection.schemas)
     with engine_of(connection).begin() as database:
+        if database.dialect.name in _ALONE and database.execute(text(_ALONE[database.dialect.name])).scalar() == 0:
+            raise Busy(f"another machine is upgrading the schema of {connection.name}")
         create_schemas(database, connection)
         _run(names, main_vo, connection=database)
 

@@ -16,8 +16,9 @@ Rows = tuple[dict[str, Any], ...]
 DEFAULT_SHARE: Final = "Default"
 
 _JOB_TIMEOUTS: Final = (
-    ("TIMEOUT_defined_minutes", "30", "minutes that a job may stay defined before Watcher ends it"),
-    ("TIMEOUT_holding_minutes", "30", "minutes that a job may stay holding before Watcher ends it"),
+    ("TIMEOUT_defined_hours", "4", "hours that a job may stay defined before copyArchive ends it"),
+    ("TIMEOUT_holding_hours", "48", "hours that a job may stay holding before Watcher ends it"),
+    ("TIMEOUT_waiting_hours", "1", "hours that a job may wait for a queue before copyArchive ends it"),
 )
 
 #: (name, minCore, maxCore, minRamPerCore, maxRamPerCore): first that fits, bounds included, without gaps.
