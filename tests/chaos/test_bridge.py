@@ -32,11 +32,10 @@ EIGHT_MB = b"x" * 8_000_000
 
 
 @pytest.fixture
-def make_bridge(tmp_path: Path) -> Iterator[MakeBridge]:
+def make_bridge(tmp_path: Path, connection: ConnectionSettings) -> Iterator[MakeBridge]:
     made: list[ConBridge] = []
 
     def make(*modules: str, lifetime: float = 3600.0) -> ConBridge:
-        connection = ConnectionSettings(backend="sqlite", name=str(tmp_path / "panda.db"))
         logger = LoggerSettings(logdir=tmp_path)
         settings = ChildSettings(connection, OperationSettings(), logger, modules or (OPERATIONS,))
         made.append(ConBridge(settings, PandaLogger.getLogger("ConBridge"), lifetime))
@@ -235,7 +234,7 @@ def test_nothing_is_left_of_twenty_killed_children(bridge: ConBridge) -> None:
 
 
 @pytest.mark.parametrize("occupation", ["idle", "busy"])
-def test_a_killed_parent_takes_its_child_along(occupation: str, tmp_path: Path) -> None:
+def test_a_killed_parent_takes_its_child_along(occupation: str, tmp_path: Path, connection: ConnectionSettings) -> None:
     mark = tmp_path / "started"
     program = f"""if True:
         import sys, time
@@ -243,7 +242,7 @@ def test_a_killed_parent_takes_its_child_along(occupation: str, tmp_path: Path) 
         from tests.chaos import bridge_operations as ops
         from tests.chaos.test_bridge import ConBridge, ChildSettings, ConnectionSettings, OperationSettings, OPERATIONS
         import logging
-        settings = ChildSettings(ConnectionSettings("sqlite", {str(tmp_path / "panda.db")!r}), OperationSettings(),
+        settings = ChildSettings(ConnectionSettings("sqlite", {connection.name!r}), OperationSettings(),
                                  modules=(OPERATIONS,))
         bridge = ConBridge(settings, logging.getLogger())
         bridge.call(ops.bridge_echo, ("started",), {{}})

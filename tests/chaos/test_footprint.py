@@ -40,8 +40,7 @@ def test_a_database_child_loads_no_driver_before_it_connects() -> None:
     assert not loaded & (DRIVERS | NEVER)
 
 
-def test_a_database_child_takes_less_than_45_megabytes(tmp_path: Path) -> None:
-    connection = ConnectionSettings(backend="sqlite", name=str(tmp_path / "panda.db"))
+def test_a_database_child_takes_less_than_45_megabytes(connection: ConnectionSettings) -> None:
     modules = (*OPERATION_MODULES, "tests.chaos.bridge_operations")
     bridge = ConBridge(ChildSettings(connection, OperationSettings(), None, modules), PandaLogger.getLogger("test"))
     bridge.call(ops.bridge_echo, ("started",), {})

@@ -5,7 +5,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
@@ -129,8 +128,7 @@ def test_a_task_buffer_within_other_seconds_asks_for_them(make_pool: MakePool, b
     assert bridge.limits[1] > 50
 
 
-def test_threads_call_real_children_in_parallel(tmp_path: Path) -> None:
-    connection = ConnectionSettings(backend="sqlite", name=str(tmp_path / "panda.db"))
+def test_threads_call_real_children_in_parallel(connection: ConnectionSettings) -> None:
     pool = OraDBProxyPool(2, connection, OperationSettings(), modules=("tests.chaos.bridge_operations",))
     try:
         with ThreadPoolExecutor(8) as threads:
