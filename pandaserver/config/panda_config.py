@@ -23,6 +23,7 @@ from pandaserver.config.settings import DaemonSettings, LoggerSettings, ServerSe
 from pandaserver.config.unused_settings import FOREIGN_SECTIONS, UNUSED
 from pandaserver.config.values import ABOUT, About
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.SiteSpec import SiteSpec
 
 __all__ = ["PandaConfig", "connection_settings", "load", "operation_settings", "plugin_for"]
 
@@ -113,6 +114,16 @@ def operation_settings(server: ServerSettings) -> OperationSettings:
         pilot_secrets_owner=server.pilot_secrets,
         sandbox_hostname=server.sandboxHostname,
         main_vo=server.main_vo,
+    )
+
+
+def default_site(settings: ServerSettings) -> SiteSpec:
+    """Return the queue that stands for unknown ones."""
+    return SiteSpec(
+        sitename=settings.def_sitename,
+        nickname=settings.def_nickname,
+        type=settings.def_type,
+        status=settings.def_status,
     )
 
 

@@ -46,6 +46,11 @@ class ServerSettings:
         "Directory of uploaded files; must be the one that Apache serves as /cache/.",
         sample="/var/log/panda/pandacache",
     )
+    schedconfig_dir: Path = setting(
+        Path("/var/cache/pandaserver/schedconfig"),
+        "Directory of the queue descriptions that pilots fetch; must be the one that Apache serves as /cache/schedconfig/.",
+        sample="/var/cache/pandaserver/schedconfig",
+    )
     native_python: Path | None = setting(
         None,
         "Directory of the interpreter that runs helper processes.",

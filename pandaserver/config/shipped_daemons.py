@@ -9,7 +9,13 @@ from typing import Any, Final
 #: Name of the daemon -> its attributes in the setting ``config`` of section ``[daemon]``.
 SHIPPED_DAEMONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "dummy_test": {"enable": False, "period": 120},
+    "add_main": {"period": 240, "loop": True},
+    "setup_lost_jobs": {"period": 60, "sync": True},
     "share_statistics": {"period": 60, "sync": True},
+    "copyArchive": {"period": 2400, "sync": True},
+    "datasetManager": {"period": 2400, "sync": True},
+    "cache_schedconfig": {"period": 300},
+    "tmpwatch": {"period": 3600},
 }
 
 

@@ -131,7 +131,7 @@ class Adder:
         )
 
     def _run_plugin(self, job: JobSpec, entries: dict[str, ReportedFile], log: LogWrapper) -> AdderResult:
-        extra = {
+        extra: dict[str, dict[str, Any]] = {
             "surl": {lfn: entry.surl for lfn, entry in entries.items()},
             "nevents": {lfn: entry.nevents for lfn, entry in entries.items()},
             "endpoint": {lfn: list(entry.endpoint) for lfn, entry in entries.items()},
@@ -143,7 +143,7 @@ class Adder:
                 job, taskBuffer=self._task_buffer, siteMapper=self._sites, extraInfo=extra, logger=log, ddm=self._ddm
             )
             plugin.execute()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 - the plug-in boundary, foreign code
             dump_error_message(log, f"plug-in failed error={error!r}")
             return AdderResult(AdderStatus.fatal)
         return plugin.result

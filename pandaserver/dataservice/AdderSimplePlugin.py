@@ -34,6 +34,3 @@ class AdderSimplePlugin(AdderPluginBase):
             self.logger.warning(f"catalogue not available error={error.message}")
             self.result.statusCode = AdderStatus.temporary
 
-
-#: Name in configurations that were written for an earlier server.
-AdderDummyPlugin = AdderSimplePlugin

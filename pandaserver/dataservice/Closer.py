@@ -11,7 +11,7 @@ from pandaserver.taskbuffer.labels import ANALYSIS_LABELS
 from pandaserver.taskbuffer.reports import BlockOfJob
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterable
 
     from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
@@ -25,6 +25,13 @@ def blocks_of(job: JobSpec) -> tuple[BlockOfJob, ...]:
     """Return the output datasets of a job, each with the status that it gets when its last file is settled."""
     names = {spec.destinationDBlock for spec in job.Files if spec.type in ("output", "log") and spec.destinationDBlock}
     return tuple(BlockOfJob(name, _final_status(job, name)) for name in sorted(names) if not _FOREIGN.fullmatch(name))
+
+
+def close_blocks_of(task_buffer: TaskBuffer, jobs: Iterable[JobSpec]) -> None:
+    """Close the output datasets of jobs that have just ended, if nothing else of them is open."""
+    blocks = {block.name: block for job in jobs for block in blocks_of(job)}
+    if blocks:
+        task_buffer.closeDatasets([blocks[name] for name in sorted(blocks)])
 
 
 def start_activation(task_buffer: TaskBuffer, job: JobSpec, completed: Collection[str]) -> None:

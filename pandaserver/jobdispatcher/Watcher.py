@@ -6,11 +6,10 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
-from pandaserver.dataservice.Closer import blocks_of
+from pandaserver.dataservice.Closer import close_blocks_of
 from pandaserver.taskbuffer.lost_jobs import LostRule
 
 if TYPE_CHECKING:
-    from pandaserver.taskbuffer.JobSpec import JobSpec
     from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
 _log = PandaLogger().getLogger("Watcher")
@@ -34,12 +33,7 @@ class Watcher:
         while jobs := self._task_buffer.failLostJobs(rule, CHUNK):
             total += len(jobs)
             _log.info(f"failed n={len(jobs)} rule={rule.name!r} first={jobs[0].PandaID} last={jobs[-1].PandaID}")
-            self._close(jobs)
+            close_blocks_of(self._task_buffer, jobs)
             if len(jobs) < CHUNK:
                 break
         return total
-
-    def _close(self, jobs: Iterable[JobSpec]) -> None:
-        blocks = {block.name: block for job in jobs for block in blocks_of(job)}
-        if blocks:
-            self._task_buffer.closeDatasets([blocks[name] for name in sorted(blocks)])

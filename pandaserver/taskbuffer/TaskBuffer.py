@@ -7,15 +7,23 @@ from typing import Generic, ParamSpec, Self, TypeVar, overload
 
 from pandaserver.taskbuffer.bridge import Caller
 from pandaserver.taskbuffer.db_proxy_mods import (
+    dataset,
+    job_expiry,
     job_dispatch,
     job_kill,
+    job_library,
+    job_output,
     job_query,
     job_setup,
+    job_statistics,
     job_state,
     job_submit,
+    job_watch,
     job_update,
     lease,
+    parameter,
     secret,
+    sandbox,
     site_config,
     user,
     worker,
@@ -88,6 +96,10 @@ class TaskBuffer:
     getBannedUsers = proxied(user.banned_users)
     setUserStatus = proxied(user.set_user_status)
 
+    # -- files of users
+    insertSandboxFileInfo = proxied(sandbox.register_sandbox)
+    checkSandboxFile = proxied(sandbox.find_sandbox)
+
     # -- queues, shares, resource types
     loadSites = proxied(site_config.load_sites)
     loadQueueData = proxied(site_config.load_queue_data)
@@ -107,3 +119,18 @@ class TaskBuffer:
     updateWorkerPilotStatus = proxied(worker.update_worker_pilot_status)
     get_user_secrets = proxied(secret.get_secrets)
     set_user_secrets = proxied(secret.set_secrets)
+
+    # -- the end of a job: reports, lost heartbeats, expiry, datasets
+    takeOutputReports = proxied(job_output.take_output_reports)
+    releaseOutputReports = proxied(job_output.release_output_reports)
+    settleOutputReports = proxied(job_output.settle_output_reports)
+    setLibraryFile = proxied(job_library.set_library_file)
+    cancelDownstreamJobs = proxied(job_library.cancel_downstream_jobs)
+    failLostJobs = proxied(job_watch.fail_lost_jobs)
+    expireJobs = proxied(job_expiry.expire_jobs)
+    closeDatasets = proxied(dataset.close_datasets)
+
+    # -- statistics and parameters
+    refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)
+    getConfigValue = proxied(parameter.get_config_value)
+    getConfigValues = proxied(parameter.get_config_values)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from typing import Any
 
 import pytest
@@ -50,7 +51,9 @@ def call(proxy: OraDBProxy, op: Any, *args: Any) -> Any:
 
 def store(proxy: OraDBProxy, *ids: int, status: JobStatus = S.activated) -> None:
     through = (S.defined,) if status not in (S.defined, S.pending) else ()
-    call(proxy, t_store, [make_job(PandaID=pid, jobStatus=str(status)) for pid in ids], through)
+    then = datetime(2026, 1, 2, 3, 4, 5)
+    times = {"creationTime": then, "modificationTime": then, "stateChangeTime": then}
+    call(proxy, t_store, [make_job(PandaID=pid, jobStatus=str(status), **times) for pid in ids], through)
 
 
 def test_a_new_job_is_in_the_home_of_its_status_with_every_step_in_the_history(proxy: OraDBProxy) -> None:

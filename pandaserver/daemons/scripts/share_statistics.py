@@ -6,14 +6,13 @@ from typing import Any
 
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandaserver.daemons.environment import required
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
 _log = PandaLogger().getLogger("share_statistics")
 
 
-def main(argv: tuple[Any, ...] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:
+def main(argv: tuple[Any, ...] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:  # noqa: ARG001
     """Replace the snapshots."""
-    if tbuf is None:
-        raise ValueError("share_statistics needs a task buffer")
-    rows = tbuf.refreshShareStatistics()
+    rows = required(tbuf).refreshShareStatistics()
     LogWrapper(_log, None).info(f"refreshed rows={rows}")

@@ -1,0 +1,36 @@
+"""What the scripts of the daemon share: the configuration, the queues, who they are."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+
+from pandacommon.pandautils.PandaUtils import process_identity
+from pandaserver.brokerage.SiteMapper import SiteMapper
+from pandaserver.config.panda_config import PandaConfig, default_site, load
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+
+@cache
+def configuration() -> PandaConfig:
+    """Return the configuration, read once in the life of a process: workers are replaced often enough."""
+    config = load(os.environ)
+    config.require("server")
+    return config
+
+
+def site_mapper(tbuf: TaskBuffer) -> SiteMapper:
+    """Return the queues."""
+    return SiteMapper(tbuf.loadSites, default_site(configuration().server))
+
+
+def owner() -> str:
+    """Return the name under which this process takes locks in the database."""
+    return process_identity()
+
+
+def required(tbuf: TaskBuffer | None) -> TaskBuffer:
+    """Return the task buffer that the caller passed, or say how to run a script by hand."""
+    if tbuf is None:
+        raise ValueError("a daemon script needs a task buffer; run it with `panda-admin script NAME`")
+    return tbuf

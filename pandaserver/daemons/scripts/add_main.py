@@ -1,0 +1,62 @@
+"""Bring jobs whose final report has come to their final state."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import cycle
+from time import monotonic, sleep
+from typing import Any, Final
+
+from pandacommon.pandalogger.LogWrapper import LogWrapper
+from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandaserver.config.plugins import plugin_for
+from pandaserver.daemons.environment import configuration, owner, required, site_mapper
+from pandaserver.dataservice.Adder import Adder
+from pandaserver.dataservice.AdderPluginBase import AdderPluginBase
+from pandaserver.dataservice.AdderSimplePlugin import AdderSimplePlugin
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+_log = PandaLogger().getLogger("add_main")
+
+#: Reports that one transaction settles at most.
+BATCH: Final = 20
+#: Seconds that one call works; the daemon calls again.
+STRETCH: Final = 20.0
+#: Seconds between looks when nothing waits.
+PAUSE: Final = 0.5
+#: Whose jobs a batch prefers: users' seven times of ten, so that neither group starves the other.
+TURNS: Final = (True, True, False, True, True, False, True, True, False, True)
+
+
+def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> bool:
+    """Settle reports for a while. The argument is the age in minutes that a report must have; default a second."""
+    grace = 60.0 * float(argv[1]) if len(argv) > 1 else 1.0
+    adder = make_adder(required(tbuf))
+    log = LogWrapper(_log, None)
+    settled, until, turns = 0, monotonic() + STRETCH, cycle(TURNS)
+    while monotonic() < until:
+        taken = run_once(adder, next(turns), grace)
+        settled += taken
+        if taken < BATCH:
+            sleep(PAUSE)
+    if settled:
+        log.info(f"settled n={settled}")
+    return True
+
+
+def run_once(adder: Adder, users_first: bool, grace: float) -> int:
+    """Settle one batch of the preferred group, and if that is small one of the other; return how many reports."""
+    taken = adder.run(BATCH, users_first, grace)
+    if taken < BATCH:
+        taken += adder.run(BATCH, not users_first, grace)
+    return taken
+
+
+def make_adder(tbuf: TaskBuffer) -> Adder:
+    """Return an Adder with the configured plug-ins."""
+    plugins = configuration().server.adder_plugins
+
+    def plugin(vo: str | None) -> type[AdderPluginBase]:
+        return plugin_for(plugins, vo or "") or AdderSimplePlugin
+
+    return Adder(tbuf, site_mapper(tbuf), plugin, owner())

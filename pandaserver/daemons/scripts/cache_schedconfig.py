@@ -1,0 +1,75 @@
+"""Write what pilots fetch of each queue: ``<queue>.all.json``, ``<queue>.pilot.json``, ``<queue>.pilot.pilot``."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pandacommon.pandalogger.LogWrapper import LogWrapper
+from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandaserver.daemons.environment import configuration, required
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+_log = PandaLogger().getLogger("cache_schedconfig")
+
+ALL_QUEUES: Final = "schedconfig.all.json"
+_SUFFIXES: Final = (".all.json", ".pilot.json", ".pilot.pilot")
+_FILE_NAME: Final = re.compile(r"[\w.+@-]+")
+
+#: What the short forms hold: the facts that a pilot's wrapper asks for before the pilot runs.
+PILOT_KEYS: Final = """
+    acopytools allow_lan allow_wan appdir astorages atlas_site capability catchall cloud cmtconfig container_options
+    container_type copytools corecount corepower ddm direct_access_lan direct_access_wan environ is_cvmfs
+    maxinputsize maxrss maxtime maxwdir memory minrss name nickname panda_resource params pledgedcpu region
+    resource resource_type site siteid state status tier timefloor type wnconnectivity workflow
+    """.split()
+
+
+def main(argv: tuple[Any, ...] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:  # noqa: ARG001
+    """Write the files of all queues and remove those of queues that are gone."""
+    queues = required(tbuf).loadQueueData()
+    directory = configuration().server.schedconfig_dir
+    written = write_queues(directory, queues)
+    LogWrapper(_log, None).info(f"written queues={len(queues)} files={written} directory={directory}")
+
+
+def write_queues(directory: Path, queues: Mapping[str, Mapping[str, Any]]) -> int:
+    """Write the files that changed, each in one step, so that a pilot never reads half a file; return how many."""
+    directory.mkdir(parents=True, exist_ok=True)
+    wanted = {ALL_QUEUES: _json(queues)}
+    for name, data in queues.items():
+        if not _FILE_NAME.fullmatch(name) or name.startswith("."):
+            _log.warning(f"queue name {name!r} is no file name, so pilots cannot fetch it")
+            continue
+        brief = {key: data[key] for key in PILOT_KEYS if key in data}
+        wanted[f"{name}.all.json"] = _json(data)
+        wanted[f"{name}.pilot.json"] = _json(brief)
+        wanted[f"{name}.pilot.pilot"] = "|".join(f"{key}={_word(value)}" for key, value in sorted(brief.items()))
+    for stale in directory.iterdir():
+        if stale.name.endswith(_SUFFIXES) and stale.name not in wanted:
+            stale.unlink()
+    return sum(_replace(directory / name, text) for name, text in wanted.items())
+
+
+def _json(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, sort_keys=True, indent=1)
+
+
+def _word(value: Any) -> str:
+    return json.dumps(value, sort_keys=True) if isinstance(value, (dict, list)) else "" if value is None else str(value)
+
+
+def _replace(path: Path, text: str) -> bool:
+    if path.is_file() and path.read_text() == text:
+        return False
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    with os.fdopen(handle, "w") as file:
+        file.write(text)
+    Path(name).chmod(0o644)
+    Path(name).replace(path)
+    return True
