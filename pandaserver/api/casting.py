@@ -131,9 +131,9 @@ def repaired(text: str) -> str:
 
 
 def _cast(kind: Kind, text: str, truth: Callable[[str], bool]) -> Any:
+    if str in kind.bases or object in kind.bases:
+        return readable(text)
     for base in kind.bases:
-        if base in (str, object):
-            return readable(text)
         if base is bool:
             return truth(text.strip())
         if base is float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sized
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Annotated, Any, Final, Literal
@@ -226,11 +226,11 @@ def _check_limits(parameter: Parameter, value: Any) -> None:
         return
     for limit in parameter.limits:
         match limit:
-            case AtLeast(bound) if value < bound:
+            case AtLeast(bound) if isinstance(value, int | float) and value < bound:
                 raise BadRequest(f"must be at least {bound:g}, got {value}")
-            case AtMost(bound) if value > bound:
+            case AtMost(bound) if isinstance(value, int | float) and value > bound:
                 raise BadRequest(f"must be at most {bound:g}, got {value}")
-            case MaxLength(bound) if len(value) > bound:
+            case MaxLength(bound) if isinstance(value, Sized) and len(value) > bound:
                 unit = "characters" if isinstance(value, str) else "elements"
                 raise BadRequest(f"must have at most {bound} {unit}, got {len(value)}")
 

@@ -60,9 +60,10 @@ def create_application(config: PandaConfig, *, task_buffer: TaskBuffer | None = 
     from pandacommon.pandalogger.PandaLogger import PandaLogger
     from pandaserver.api.registry import REGISTRY
     from pandaserver.brokerage.SiteMapper import SiteMapper
+    from pandaserver.config.panda_config import default_site
     from pandaserver.server.application import Application
     from pandaserver.server.callers import Callers
-    from pandaserver.server.web_services import WebServices, default_site, make_task_buffer, make_tokens
+    from pandaserver.server.web_services import WebServices, make_task_buffer, make_tokens
 
     for module in HANDLERS:
         importlib.import_module(module)

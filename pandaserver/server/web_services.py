@@ -15,7 +15,6 @@ from pandaserver.server.callers import TokenChecker
 from pandaserver.srvcore.errors import NotAuthenticated
 from pandaserver.srvcore.principal import Principal
 from pandaserver.taskbuffer.DBProxyPool import OraDBProxyPool
-from pandaserver.taskbuffer.SiteSpec import SiteSpec
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
 
@@ -75,14 +74,4 @@ def make_tokens(settings: ServerSettings) -> TokenChecker | None:
         PandaLogger.getLogger("oidc"),
         policy_file=settings.auth_policies,
         production_dns=settings.production_dns,
-    )
-
-
-def default_site(settings: ServerSettings) -> SiteSpec:
-    """Return the queue that stands for unknown ones."""
-    return SiteSpec(
-        sitename=settings.def_sitename,
-        nickname=settings.def_nickname,
-        type=settings.def_type,
-        status=settings.def_status,
     )
