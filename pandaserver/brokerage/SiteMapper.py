@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from time import monotonic
 from typing import Final
 
 from pandaserver.brokerage.site_reader import read_sites
@@ -13,6 +14,9 @@ from pandaserver.taskbuffer.SiteSpec import SiteRows, SiteSpec
 
 #: Seconds that a loaded configuration serves.
 LIFETIME: Final = 600.0
+
+#: Seconds for which a configuration is as good as a new one.
+FRESH: Final = 10.0
 
 _NUCLEUS: Final = "nucleus:"
 
@@ -34,6 +38,7 @@ class SiteMapper:
         self._load = load
         self._default = default
         self._logger = logger or logging.getLogger(__name__)
+        self._loaded = 0.0  # instant of the last attempt
         self._cached = CachedObject(self._read, lifetime, on_failure=self._not_loaded)
 
     @property
@@ -44,6 +49,15 @@ class SiteMapper:
     def check(self, name: str | None) -> bool:
         """Tell whether a queue of that name exists."""
         return self._find(name) is not None
+
+    def check_afresh(self, name: str) -> bool:
+        """Do the same, but load again before saying no: the queue may be new."""
+        if self.check(name):
+            return True
+        if monotonic() - self._loaded < FRESH:
+            return False
+        self._cached.forget()
+        return self.check(name)
 
     def get(self, name: str | None) -> SiteSpec:
         """Return the queue, or the configured default under that name if there is none: ask ``check`` for existence."""
@@ -63,6 +77,7 @@ class SiteMapper:
         self._logger.error("site configuration is kept as it was, because loading failed: %s", failure)
 
     def _read(self) -> Mapping[str, SiteSpec]:
+        self._loaded = monotonic()
         sites, findings = read_sites(self._load())
         for finding in findings:
             self._logger.warning("site configuration: %s", finding)

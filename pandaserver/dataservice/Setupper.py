@@ -96,7 +96,7 @@ class Setupper:
         for draft in drafts:
             job = draft.job
             if job.computingSite:
-                if not self._sites.check(job.computingSite):
+                if not self._sites.check_afresh(job.computingSite):
                     draft.fail(f"computingSite {job.computingSite} is not a queue")
                 continue
             choice = self._broker.get().choose(job)
@@ -130,7 +130,7 @@ class Setupper:
         drafts = [_Draft(job) for job in jobs if job.jobStatus != JobStatus.failed]
         try:
             plugin.postRun()
-        except Exception as error:  # a plug-in is foreign code
+        except Exception as error:  # noqa: BLE001  a plug-in is foreign code
             _log.exception("plug-in failed after set-up jobs=%d", len(jobs))
             for draft in drafts:
                 if draft.is_awaiting:

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import select
 import socket
 import subprocess
-import sys
-from pathlib import Path
 from time import monotonic
 from typing import Any
 
-import pandaserver
+from pandaserver.srvcore.child_process import command_of, environment
 from pandaserver.taskbuffer import wire
 from pandaserver.taskbuffer.bridge import ChildSettings
 
@@ -123,19 +120,12 @@ class Child:
 
 
 def _spawn(theirs: socket.socket) -> subprocess.Popen[bytes]:
-    # sys.executable names httpd under mod_wsgi. -P keeps the working directory out of the module search path. A session
-    # of its own keeps a terminal's Ctrl-C away: the child ends with its parent, after the call in progress.
+    # A session of its own keeps a terminal's Ctrl-C away: the child ends with its parent, after the call in progress.
     fd = theirs.fileno()
-    command = [f"{sys.prefix}/bin/python3", "-P", "-m", "pandaserver.taskbuffer.dbchild", str(fd)]
     return subprocess.Popen(
-        command, pass_fds=[fd], stdin=subprocess.DEVNULL, env=_environment(), start_new_session=True
+        command_of("pandaserver.taskbuffer.dbchild", str(fd)),
+        pass_fds=[fd],
+        stdin=subprocess.DEVNULL,
+        env=environment(),
+        start_new_session=True,
     )
-
-
-def _environment() -> dict[str, str]:
-    """Make the child find this very package when it is not installed but found by a path of the parent's."""
-    root = Path(pandaserver.__file__).parents[1]
-    if root.is_relative_to(sys.prefix):
-        return dict(os.environ)
-    found_before = os.environ.get("PYTHONPATH", "")
-    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), found_before]))}
