@@ -33,9 +33,9 @@ _START_UP: Final = 60.0  # seconds until the server has to answer
 #: What the daemon does here, more often than in production so that nobody waits.
 DAEMONS: Final[dict[str, dict[str, Any]]] = {
     "add_main": {"period": 10, "loop": True},
-    "add_sub": {"period": 60},
+    "setup_lost_jobs": {"period": 60},
+    "share_statistics": {"period": 60, "sync": True},
     "copyArchive": {"period": 300, "sync": True},
-    "datasetManager": {"period": 300, "sync": True},
 }
 
 
