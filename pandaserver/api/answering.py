@@ -86,6 +86,10 @@ class Envelope:
 class Encoder(Protocol):
     """How one family of requests answers."""
 
+    @property
+    def family(self) -> str:
+        """The name of the family, for documents."""
+
     def result(self, value: Any, accepts_json: bool, /) -> Response:
         """Return the reply that carries a handler's result."""
 
@@ -96,7 +100,8 @@ class Encoder(Protocol):
 class _Legacy:
     """What the encoders of the historical door share."""
 
-    def __init__(self, encode: Callable[[Any], bytes], content_type: str) -> None:
+    def __init__(self, family: str, encode: Callable[[Any], bytes], content_type: str) -> None:
+        self.family = family
         self._encode = encode
         self._content_type = content_type
 
@@ -116,6 +121,8 @@ class _Legacy:
 class _Pilot:
     """Flat maps with a StatusCode, as form text or as JSON by the request's Accept header."""
 
+    family = "pilot"
+
     def result(self, value: Any, accepts_json: bool, /) -> Response:
         if isinstance(value, Envelope):
             value = value.data if value.legacy is None else value.legacy
@@ -133,6 +140,8 @@ class _Pilot:
 
 class _V1:
     """The envelope ``{"success", "message", "data"}``, always JSON."""
+
+    family = "envelope"
 
     def result(self, value: Any, _accepts_json: bool, /) -> Response:
         match value:
@@ -188,9 +197,9 @@ def _plain(value: Any) -> Any:
 
 
 pilot_answer: Final[Encoder] = _Pilot()
-plain_answer: Final[Encoder] = _Legacy(lambda value: str(value).encode(errors="replace"), TEXT)
-pickle_answer: Final[Encoder] = _Legacy(dump_for_clients, TEXT)
-json_answer: Final[Encoder] = _Legacy(lambda value: json.dumps(value, default=_json_for_pilots).encode(), JSON)
+plain_answer: Final[Encoder] = _Legacy("plain", lambda value: str(value).encode(errors="replace"), TEXT)
+pickle_answer: Final[Encoder] = _Legacy("pickle", dump_for_clients, TEXT)
+json_answer: Final[Encoder] = _Legacy("json", lambda value: json.dumps(value, default=_json_for_pilots).encode(), JSON)
 envelope_answer: Final[Encoder] = _V1()
 
 

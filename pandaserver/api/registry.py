@@ -136,6 +136,11 @@ class Route:
         return envelope_answer if door is Door.V1 else self.answer
 
     @property
+    def doc(self) -> str:
+        """The handler's documentation."""
+        return self.handler.__doc__ or ""
+
+    @property
     def takes_upload(self) -> bool:
         """Whether a file comes with the request."""
         return any(Upload in p.kind.bases for p in self.signature.parameters)

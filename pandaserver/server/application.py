@@ -139,6 +139,8 @@ class Application:
         exchange.raw = read_request(environ, exchange.door, self._limits(route, exchange.principal))
         exchange.bound = route.signature.bind(exchange.door, exchange.raw.fields, typed=exchange.raw.typed)
         value = route.handler(self._call(exchange), **exchange.bound.arguments)
+        if isinstance(value, Response):  # a document with a type of its own
+            return value
         return route.encoder_at(exchange.door).result(value, exchange.accepts_json)
 
     def _authenticated(self, environ: Mapping[str, Any]) -> Principal:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
-from pandaserver.api.answering import Envelope, Text, plain_answer
-from pandaserver.api.registry import Auth, Call, Door, MaxLength, Upload, Wire, request
+from pandaserver.api.answering import JSON, Envelope, Response, Text, plain_answer
+from pandaserver.api.registry import REGISTRY, Auth, Call, Door, MaxLength, Upload, Wire, request
 from pandaserver.config.settings import ServerSettings
 from pandaserver.srvcore.errors import BadRequest, Conflict, NotFound, PandaError
 from pandaserver.srvcore.file_cache import FileCache, StoredFile, is_rewritable, safe_name
@@ -46,6 +47,14 @@ def is_alive(call: Call) -> Envelope:  # noqa: ARG001
 def get_server(call: Call) -> str:
     """Return host and port of this server."""
     return f"{call.settings.pserverhost}:{call.settings.pserverport}"
+
+
+@request(v1="openapi.json", legacy=None, method="GET", auth=Auth.ANYONE, needs_database=False)
+def get_openapi(call: Call) -> Response:  # noqa: ARG001
+    """Return the description of all requests as an OpenAPI document."""
+    from pandaserver.api.openapi import openapi_document  # nobody but a developer asks for it
+
+    return Response(json.dumps(openapi_document(REGISTRY)).encode(), JSON)
 
 
 # ---- the caller ------------------------------------------------------------------------------------------------------
