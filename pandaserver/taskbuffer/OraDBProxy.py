@@ -20,16 +20,15 @@ from pandaserver.srvcore.errors import (
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.dialects import dialect_for
 from pandaserver.taskbuffer.dialects.base import Session
-from pandaserver.taskbuffer.operation import OPERATIONS, Operation, load_all_operations
+from pandaserver.taskbuffer.operation import Operation, find_operation
 from pandaserver.taskbuffer.schema.version import REQUIRED
-from pandaserver.taskbuffer.transaction import Transaction
+from pandaserver.taskbuffer.transaction import Transaction, statement_seconds
 from pandaserver.taskbuffer.WrappedCursor import WrappedCursor
 
 _logger = PandaLogger().getLogger("DBProxy")
 
-#: Longest wait for a connection, and the share of a call's time that a statement leaves for the way back.
+#: Longest wait for a connection.
 CONNECT_SECONDS: Final = 10.0
-MARGIN_SECONDS: Final = 0.5
 #: First pause after a lost lock race; doubled each time, jittered.
 FIRST_PAUSE: Final = 0.01
 LONGEST_PAUSE: Final = 1.0
@@ -56,7 +55,7 @@ class OraDBProxy:
 
         It runs again when a lock race was lost or the connection died before the commit: nothing was kept then.
         """
-        operation = _find(name)
+        operation = find_operation(name)
         started = monotonic()
         deadline = started + timeout
         report = _Report(name)
@@ -89,7 +88,7 @@ class OraDBProxy:
                 return self._run_once(deadline, operation, args, kwargs, report)
             except LockLost as lost:
                 wait = random.uniform(0.5, 1.0) * pause
-                if monotonic() + wait >= deadline - MARGIN_SECONDS:
+                if wait >= statement_seconds(deadline):
                     raise Busy(f"{operation.name} kept losing locks: {lost}") from lost
                 sleep(wait)
                 pause = min(2 * pause, LONGEST_PAUSE)
@@ -111,7 +110,7 @@ class OraDBProxy:
         cursor = WrappedCursor(session, self._dialect, dump_sql=self._settings.dump_sql)
         tx = Transaction(cursor, self._operations, deadline, self._memory)
         try:
-            _begin(session, read_only=operation.repeatable, seconds=_share(deadline))
+            _begin(session, read_only=operation.repeatable, seconds=statement_seconds(deadline))
             result = operation(tx, *args, **kwargs)
             if tx.failure is not None:
                 raise tx.failure
@@ -128,25 +127,25 @@ class OraDBProxy:
             session.commit()
         except Exception as raised:
             meaning = session.error(raised)
-            if meaning is None or isinstance(meaning, LockLost):
+            if meaning is None or isinstance(meaning, LockLost) or operation.repeatable:
                 raise (meaning or raised) from raised
-            if operation.repeatable or not session.lost:
-                raise meaning from raised
-            raise OutcomeUnknown(f"connection lost while {operation.name} was committed: {raised}") from raised
+            raise OutcomeUnknown(f"{operation.name} failed while it was committed: {raised}") from raised
 
     def _end(self, session: Session, error: BaseException) -> None:
         """Undo the transaction; give the connection up when that is not certain to have worked."""
         try:
             session.rollback()
         except Exception as raised:
-            _logger.warning(f"connection given up after {type(error).__name__}: rollback failed: {raised}")
             self.close()
+            if session.error(raised) is None:
+                raise
+            _logger.warning(f"connection given up after {type(error).__name__}: rollback failed: {raised}")
         else:
             if session.lost:
                 self.close()
 
     def _connect(self, deadline: float) -> Session:
-        seconds = min(CONNECT_SECONDS, _share(deadline))
+        seconds = min(CONNECT_SECONDS, statement_seconds(deadline))
         session = self._dialect.connect(seconds)
         try:
             self._check_version(session, deadline)
@@ -160,7 +159,7 @@ class OraDBProxy:
         required = ".".join(map(str, REQUIRED))
         tx = Transaction(WrappedCursor(session, self._dialect), self._operations, deadline)
         try:
-            _begin(session, read_only=True, seconds=_share(deadline))
+            _begin(session, read_only=True, seconds=statement_seconds(deadline))
             found = tx.one(INSTALLED_VERSION)
         except DatabaseError as error:
             raise Unavailable(f"schema version not readable, {required} is required: {error}") from error
@@ -199,19 +198,6 @@ class _Report:
             _logger.warning(f"{line} error={type(error).__name__} {error} {error.details or ''}".rstrip())
         else:
             _logger.error(f"{line} error={type(error).__name__}")
-
-
-def _find(name: str) -> Operation[..., Any]:
-    found = OPERATIONS.get(name) or load_all_operations().get(name)
-    if found is None:
-        raise DatabaseError(f"there is no operation {name}")
-    return found
-
-
-def _share(deadline: float) -> float:
-    """Seconds that a statement may take, so that its failure still reaches the caller before the deadline."""
-    remaining = deadline - monotonic()
-    return max(0.001, remaining - min(MARGIN_SECONDS, remaining / 10))
 
 
 def _begin(session: Session, *, read_only: bool, seconds: float) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pandaserver.taskbuffer.dialects.base import Dialect, Session
 from pandaserver.taskbuffer.dialects.outgoing import Outgoing
-from pandaserver.taskbuffer.dialects.sqlite_times import time_if_text_of_one, text_of_time
+from pandaserver.taskbuffer.dialects.sqlite_times import text_of_time, time_if_text_of_one
 from pandaserver.taskbuffer.sql_dump import dump
 
 Binds = Mapping[str, Any]

@@ -1,4 +1,4 @@
-"""The registry of database operations: a function of an open transaction becomes something a bridge can call by name."""
+"""The registry of database operations: functions of an open transaction that a bridge calls by name."""
 
 from __future__ import annotations
 
@@ -28,7 +28,11 @@ class Operation(Generic[P, R]):
         self.repeatable: Final = repeatable
         update_wrapper(self, function)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return find_operation, (self.name,)  # crosses the bridge by name
+
     def __call__(self, tx: Transaction, /, *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run inside the caller's transaction."""
         return self.function(tx, *args, **kwargs)
 
     def __repr__(self) -> str:
@@ -68,3 +72,8 @@ def load_all_operations() -> Mapping[str, Operation[..., Any]]:
     for module in pkgutil.iter_modules(db_proxy_mods.__path__, f"{db_proxy_mods.__name__}."):
         importlib.import_module(module.name)
     return OPERATIONS
+
+
+def find_operation(name: str) -> Operation[..., Any]:
+    """Return an operation by name; raises :class:`LookupError` when no module declares it."""
+    return OPERATIONS[name] if name in OPERATIONS else load_all_operations()[name]

@@ -6,13 +6,16 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from time import monotonic
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pandaserver.srvcore.errors import DatabaseError, LockLost, OutcomeUnknown, PandaError, Unavailable
 from pandaserver.taskbuffer.connection_settings import OperationSettings
 from pandaserver.taskbuffer.WrappedCursor import Row, WrappedCursor
 
 T = TypeVar("T")
+
+#: What a statement leaves of a call's time, so that its failure still reaches the caller.
+MARGIN_SECONDS: Final = 0.5
 
 
 class Transaction:
@@ -166,11 +169,10 @@ class Transaction:
         """Run something that talks to the database; what it raises has ended the transaction."""
         if self._failure is not None:
             raise DatabaseError(f"the transaction has failed already: {self._failure}") from self._failure
-        remaining = self.remaining()
-        if remaining <= 0:
+        if self.remaining() <= 0:
             self._failure = Unavailable("the deadline of the call has passed; nothing was kept")
             raise self._failure
-        self.cursor.session.limit(remaining)
+        self.cursor.session.limit(statement_seconds(self.deadline))
         try:
             return action()
         except PandaError as error:
@@ -182,3 +184,9 @@ class Transaction:
             if meaning is None:
                 raise
             raise meaning from raised
+
+
+def statement_seconds(deadline: float) -> float:
+    """Return the seconds that one statement of a call may take."""
+    remaining = deadline - monotonic()
+    return max(0.001, remaining - min(MARGIN_SECONDS, remaining / 10))

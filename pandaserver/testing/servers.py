@@ -61,7 +61,12 @@ class DatabaseServer(ABC):
         self.port = _free_port()
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                self._command(), stdout=log, stderr=log, cwd=self.directory, preexec_fn=self._follow, **self._identity()
+                self._command(),
+                stdout=log,
+                stderr=log,
+                cwd=self.directory,
+                preexec_fn=self._follow,  # noqa: PLW1509 - two system calls, nothing that takes a lock
+                **self._identity(),
             )
         self._wait()
         if fresh:
@@ -137,7 +142,7 @@ class DatabaseServer(ABC):
         while True:
             try:
                 return self._connect()
-            except Exception as refused:  # noqa: BLE001 - whatever the driver raises until the server answers
+            except Exception as refused:
                 gone = self._process is None or self._process.poll() is not None
                 if gone or monotonic() > deadline:
                     self.stop()
@@ -153,6 +158,7 @@ class PostgresServer(DatabaseServer):
 
     @property
     def settings(self) -> ConnectionSettings:
+        """How to reach it: by socket. The port serves 127.0.0.1."""
         return ConnectionSettings(
             backend="postgres",
             name=DATABASE,
@@ -210,6 +216,7 @@ class MariaDBServer(DatabaseServer):
 
     @property
     def settings(self) -> ConnectionSettings:
+        """How to reach it: by port."""
         return ConnectionSettings(
             backend="mysql",
             name=DATABASE,
@@ -240,7 +247,9 @@ class MariaDBServer(DatabaseServer):
     def _connect(self, *statements: str) -> None:
         import MySQLdb
 
-        connection = MySQLdb.connect(unix_socket=str(self.directory / "mariadb.sock"), user="root", connect_timeout=5)
+        connection: Any = MySQLdb.connect(
+            unix_socket=str(self.directory / "mariadb.sock"), user="root", connect_timeout=5
+        )
         try:
             for statement in statements:
                 connection.cursor().execute(statement)

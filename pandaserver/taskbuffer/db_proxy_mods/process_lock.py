@@ -1,29 +1,31 @@
-"""Who may start a process of which only one shall run, on however many machines."""
+"""Who may start a process of which only one shall start in a period, on however many machines.
+
+A row of ``JEDI_Process_Lock`` is the record of the last start, in the form that other users of that table know. It is
+never released, so the period counts across machines.
+"""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from pandaserver.srvcore.errors import DuplicateKey
-
-if TYPE_CHECKING:
-    from pandaserver.taskbuffer.transaction import Transaction
+from pandaserver.taskbuffer.transaction import Transaction
 
 _ROW: Final = """vo = 'default' AND prodSourceLabel = 'default' AND cloud = 'default' AND workqueue_id = 0
       AND resource_type = 'default' AND component = :component"""
 
-RECORD_START = f"""
+RECORD_START: Final = f"""
     UPDATE ATLAS_PANDA.JEDI_Process_Lock SET lockedBy = :owner, lockedTime = CURRENT_TIMESTAMP
     WHERE {_ROW}
       AND (lockedTime IS NULL OR lockedTime <= CURRENT_TIMESTAMP - :period * INTERVAL '1' SECOND)
 """
 
-LAST_START = f"""
+LAST_START: Final = f"""
     SELECT lockedBy FROM ATLAS_PANDA.JEDI_Process_Lock
     WHERE {_ROW}
 """
 
-FIRST_START = """
+FIRST_START: Final = """
     INSERT INTO ATLAS_PANDA.JEDI_Process_Lock
         (vo, prodSourceLabel, cloud, workqueue_id, resource_type, component, lockedBy, lockedTime)
     VALUES ('default', 'default', 'default', 0, 'default', :component, :owner, CURRENT_TIMESTAMP)

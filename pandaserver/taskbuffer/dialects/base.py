@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, ClassVar, Final, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pandaserver.srvcore.errors import PandaError
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
@@ -19,6 +19,11 @@ if TYPE_CHECKING:
 
 #: Statements that one process keeps compiled for one backend.
 CACHE_SIZE: Final = 2000
+
+#: Longest wait for a row lock: a lost race is run again, so it need not use up the call.
+LOCK_SECONDS: Final = 10.0
+#: The server ends a transaction whose client is silent for this long.
+SILENCE_SECONDS: Final = 120
 
 #: Rows of one INSERT, and values of one INSERT; PostgreSQL and MariaDB take more, but gain nothing.
 ROWS_PER_INSERT: Final = 500
@@ -169,7 +174,7 @@ class Dialect(ABC):
     ) -> tuple[str, dict[str, Any]]:
         """Name every member of the lists in the text, padded so that few different texts exist."""
         if not lists:
-            return cast(str, statement.parts[0]), values
+            return statement.text, self.driver_names(values)
         sizes = tuple([padded(len(members)) for _, members in lists])
         for (name, members), size in zip(lists, sizes, strict=True):
             for n in range(size):
@@ -177,7 +182,11 @@ class Dialect(ABC):
         text = statement.texts.get(sizes)
         if text is None:
             text = statement.texts[sizes] = self._text(statement, dict(zip(statement.lists, sizes, strict=True)))
-        return text, values
+        return text, self.driver_names(values)
+
+    def driver_names(self, values: dict[str, Any]) -> dict[str, Any]:
+        """Values under the names that :meth:`bind` put into the text."""
+        return values
 
     def _text(self, statement: Statement, sizes: Mapping[str, int]) -> str:
         return "".join(

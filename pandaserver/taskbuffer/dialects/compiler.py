@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final, NoReturn
 
 from pandaserver.taskbuffer.connection_settings import SCHEMA_SETTINGS
 from pandaserver.taskbuffer.dialects import subset
+from pandaserver.taskbuffer.dialects.phrases import PHRASES
 from pandaserver.taskbuffer.dialects.result_columns import result_columns
 from pandaserver.taskbuffer.dialects.statement import Gap, Instant, Statement
 from pandaserver.taskbuffer.dialects.tokens import Kind, SqlRefused, Token, tokenise
@@ -28,10 +29,10 @@ class _Level:
 
 def compile_statement(sql: str, dialect: Dialect) -> Statement:
     """Return the statement for ``dialect``; raises :class:`SqlRefused` with the phrase to write instead."""
-    return _Walk(sql, dialect).run()
+    return Walk(sql, dialect).run()
 
 
-class _Walk:
+class Walk:
     """One pass over the tokens of one statement."""
 
     def __init__(self, sql: str, dialect: Dialect) -> None:
@@ -44,6 +45,8 @@ class _Walk:
         self.binds: dict[str, None] = {}
         self.lists: dict[str, None] = {}
         self.instants: dict[str, Instant] = {}
+        self.kept: list[str] = []  # comments inside a phrase; they follow it
+        self.assigned: dict[str, None] = {}  # columns that this UPDATE sets, in order
         self.nowait = False
         self.expect_table = False
         self.tables = self._tables()
@@ -60,6 +63,9 @@ class _Walk:
         while (token := self.tokens[self.at]).kind is not Kind.END:
             self.at += 1
             self._take(token)
+            if self.kept:
+                self.parts.append(self.dialect.verbatim("".join(self.kept)))
+                self.kept.clear()
         self.put(self.tokens[-1].before, "")
         if len(self.levels) != 1:
             self.refuse("a bracket is not closed")
@@ -94,6 +100,11 @@ class _Walk:
     def words(self, count: int) -> tuple[str, ...]:
         """Return the next words without taking them."""
         return tuple(self.peek(n).word for n in range(count))
+
+    def skip(self, count: int) -> None:
+        """Pass over tokens that a phrase is made of, keeping the comments between them."""
+        self.kept += [t.before for t in self.tokens[self.at : self.at + count] if t.before.strip()]
+        self.at += count
 
     def previous(self) -> Token | None:
         return self.tokens[self.at - 2] if self.at > 1 else None
@@ -165,6 +176,8 @@ class _Walk:
 
     def _other_name(self, token: Token) -> None:
         word = token.word
+        if self.levels[0].clause == "SET":
+            self._assignment(token)
         if word in subset.RESERVED_COLUMNS:
             self.put(token.before, self.dialect.column(token.text))
             return
@@ -175,6 +188,14 @@ class _Walk:
         self.expect_table = False
         is_table = self.peek().text == "." and word in self.tables
         self.put(token.before, self.dialect.table_name(token.text) if is_table else token.text)
+
+    def _assignment(self, token: Token) -> None:
+        """Refuse ``SET a = 1, b = a``: MySQL reads the new value there, all others the old one."""
+        previous = self.tokens[self.at - 2]
+        if len(self.levels) == 1 and previous.word in ("SET", ",") and self.peek().text == "=":
+            self.assigned[token.word] = None
+        elif token.word in list(self.assigned)[:-1]:
+            self.refuse(f"{token.text} is set before it is read, which MySQL reads as the new value; swap them")
 
     def _call(self, token: Token) -> None:
         if token.word not in subset.FUNCTIONS:
@@ -188,7 +209,7 @@ class _Walk:
         name = self.peek(1)
         if name.kind is not Kind.NAME:
             self.refuse(f"a table is expected after {token.text}.")
-        self.at += 2
+        self.skip(2)
         self.expect_table = False
         self.put(token.before, self.dialect.table(token.word, name.text))
         after = self.peek()
@@ -202,7 +223,10 @@ class _Walk:
             self.refuse(f"no alias or second table after {self.level.clause}; write a subquery")
 
     def _operator(self, token: Token) -> None:
-        if token.text in subset.OPERATORS_INSTEAD:
+        is_ratio = (
+            token.text == "/" and "." in self.tokens[self.at - 2].text and self.tokens[self.at - 2].kind is Kind.NUMBER
+        )
+        if token.text in subset.OPERATORS_INSTEAD and not is_ratio:
             self.refuse(f"{token.text} is not canonical; {subset.OPERATORS_INSTEAD[token.text]}")
         if token.text == "(":
             self._open(token)
@@ -288,138 +312,25 @@ class _Walk:
             self.refuse(f"Oracle takes no AS before a table alias; leave it out before {self.peek().text}")
         self.put(token.before, token.text)
 
-    def on_not(self, token: Token) -> None:
-        if self.peek().word == "IN" and self.peek(2).kind is Kind.LIST:
-            self.at += 1
-            self._list(token, negated=True)
-        else:
-            self.put(token.before, token.text)
 
-    def on_in(self, token: Token) -> None:
-        if self.peek(1).kind is Kind.LIST:
-            self._list(token, negated=False)
-        else:
-            self.put(token.before, token.text)
-
-    def _list(self, first: Token, *, negated: bool) -> None:
-        """Take ``[NOT] IN (:ids[])`` as one operator: PostgreSQL's takes an array instead."""
-        bracket, token, end = self.peek(), self.peek(1), self.peek(2)
-        if bracket.text != "(" or end.text != ")":
-            self.refuse(f"a list is written IN ({token.text})")
-        between = "".join(t.before for t in self.tokens[self.at - negated : self.at + 3])
-        self.at += 3
-        self.lists[token.bind] = None
-        whole = self.dialect.whole_list(token.bind, negated)
-        self.put(first.before, whole or ("NOT IN " if negated else "IN "))
-        if whole is None:
-            self.parts.append(Gap(token.bind, negated))
-        if between.strip():  # comments only
-            self.parts.append(self.dialect.verbatim(between))
-
-    def on_now(self, token: Token) -> None:
-        sign = {"+": 1, "-": -1}.get(self.peek().text, 0)
-        if sign == 0:
-            self.put(token.before, self._instant(0, "0", "0", "SECOND"))
-            return
-        self.at += 1
-        amount, factor = self.peek(), self.words(6)
-        if amount.word == "INTERVAL":
-            quoted, unit, self.at = self.peek(1), self.peek(2).word, self.at + 3
-            number = quoted.text.strip("'")
-            placeholder = number
-            well_formed = number.isdigit()
-        else:
-            placeholder = self.bind(amount)
-            number = amount.bind if amount.kind is Kind.BIND else amount.text
-            well_formed = factor[1:3] == ("*", "INTERVAL") and self.peek(3).text == "'1'"
-            unit, self.at = self.peek(4).word, self.at + 5
-        if not well_formed or unit not in subset.UNITS:
-            self.refuse(f"a span of time is not canonical; {subset.INSTEAD['INTERVAL']}")
-        self.put(token.before, self._instant(sign, number, placeholder, unit))
-
-    def _instant(self, sign: int, amount: str, placeholder: str, unit: str) -> str:
-        if self.dialect.clock_is_ours:
-            name = (
-                f"now__{('minus', '', 'plus')[sign + 1]}_{amount.replace('.', '_')}_{unit}".lower() if sign else "now__"
-            )
-            self.instants[name] = Instant(name, sign, amount, unit)
-            return self.dialect.bind(name)
-        return self.dialect.shifted_now("-" if sign < 0 else "+", placeholder, unit) if sign else self.dialect.now
-
-    def on_extract(self, token: Token) -> None:
-        bracket, part, word = self.words(3)
-        if bracket != "(" or word != "FROM" or part not in subset.PARTS:
-            self.refuse(f"write EXTRACT(part FROM column), part one of {', '.join(sorted(subset.PARTS))}")
-        self.at += 3
-        operand = ""
-        while self.peek().text != ")":
-            if self.peek().kind is not Kind.NAME and self.peek().text != ".":
-                self.refuse("EXTRACT takes a column")
-            operand += self.peek().text
-            self.at += 1
-        self.at += 1
-        self.put(token.before, self.dialect.extract(part, operand))
-
-    def on_fetch(self, token: Token) -> None:
-        amount = self.peek(1)
-        first, _, rows, only = self.words(4)
-        if first not in ("FIRST", "NEXT") or rows not in ("ROW", "ROWS") or only != "ONLY":
-            self.refuse("write FETCH FIRST :n ROWS ONLY")
-        self.at += 4
-        self.level.limited = True
-        self.level.clause = "FETCH"
-        self.put(token.before, self.dialect.limit(self.bind(amount)))
-
-    def on_for(self, token: Token) -> None:
-        if self.peek().word != "UPDATE":
-            self.refuse("write FOR UPDATE, FOR UPDATE NOWAIT or FOR UPDATE SKIP LOCKED")
-        mode = {("NOWAIT",): "NOWAIT", ("SKIP", "LOCKED"): "SKIP LOCKED"}
-        self.at += 1
-        lock = mode.get(self.words(1)) or mode.get(self.words(2)) or ""
-        self.at += len(lock.split())
-        if self.peek().kind is not Kind.END or len(self.levels) > 1:
-            self.refuse("a row lock ends the statement: FOR UPDATE [NOWAIT | SKIP LOCKED]")
-        if self.level.limited:
-            self.refuse("Oracle forbids FETCH FIRST with FOR UPDATE; write tx.claim(...)")
-        if self.level.merged:
-            self.refuse(f"a result of {self.level.merged} has no rows to lock; lock by key")
-        self.nowait = lock == "NOWAIT"
-        self.put(token.before, self.dialect.row_lock(lock))
-
-    def on_like(self, token: Token) -> None:
-        pattern = self.peek()
-        if pattern.kind not in (Kind.BIND, Kind.STRING):
-            self.refuse("LIKE takes one bind or string")
-        self.at += 1
-        text = self.bind(pattern) if pattern.kind is Kind.BIND else self.dialect.verbatim(pattern.text)
-        escape = "" if self.peek().word == "ESCAPE" else self.dialect.no_escape
-        self.put(token.before, f"{token.text}{self.dialect.verbatim(pattern.before)}{text}{escape}")
-
-
-_Handler = Callable[[_Walk, Token], None]
+_Handler = Callable[[Walk, Token], None]
 _HANDLERS: Final[dict[str, _Handler]] = {
-    "SELECT": _Walk.on_select,
-    "FROM": _Walk.on_from,
-    "JOIN": _Walk.on_table_next,
-    "INTO": _Walk.on_table_next,
-    "INSERT": _Walk.on_start,
-    "UPDATE": _Walk.on_start,
-    "DELETE": _Walk.on_start,
-    "WHERE": _Walk.on_clause,
-    "GROUP": _Walk.on_clause,
-    "HAVING": _Walk.on_clause,
-    "UNION": _Walk.on_clause,
-    "VALUES": _Walk.on_clause,
-    "SET": _Walk.on_clause,
-    "ORDER": _Walk.on_order,
-    "AS": _Walk.on_as,
-    "NOT": _Walk.on_not,
-    "IN": _Walk.on_in,
-    "CURRENT_TIMESTAMP": _Walk.on_now,
-    "EXTRACT": _Walk.on_extract,
-    "FETCH": _Walk.on_fetch,
-    "FOR": _Walk.on_for,
-    "LIKE": _Walk.on_like,
+    "SELECT": Walk.on_select,
+    "FROM": Walk.on_from,
+    "JOIN": Walk.on_table_next,
+    "INTO": Walk.on_table_next,
+    "INSERT": Walk.on_start,
+    "UPDATE": Walk.on_start,
+    "DELETE": Walk.on_start,
+    "WHERE": Walk.on_clause,
+    "GROUP": Walk.on_clause,
+    "HAVING": Walk.on_clause,
+    "UNION": Walk.on_clause,
+    "VALUES": Walk.on_clause,
+    "SET": Walk.on_clause,
+    "ORDER": Walk.on_order,
+    "AS": Walk.on_as,
+    **PHRASES,
 }
 
 

@@ -19,7 +19,7 @@ from pandaserver.srvcore.errors import (
     PandaError,
     Unavailable,
 )
-from pandaserver.taskbuffer.dialects.base import Dialect, Session, claim_query
+from pandaserver.taskbuffer.dialects.base import LOCK_SECONDS, SILENCE_SECONDS, Dialect, Session, claim_query
 from pandaserver.taskbuffer.dialects.statement import Statement
 
 if TYPE_CHECKING:
@@ -27,11 +27,6 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
     from pandaserver.taskbuffer.transaction import Transaction
-
-#: Longest wait for a row lock: a lost race is run again, so it need not use up the call.
-LOCK_SECONDS: Final = 10.0
-#: The server ends a transaction whose client is silent for this long.
-SILENCE_SECONDS: Final = 120
 
 _NUMERIC, _JSON, _JSONB, _TIMESTAMPTZ, _BOOL = 1700, 114, 3802, 1184, 16
 
@@ -96,6 +91,8 @@ class Postgres(Dialect):
         except psycopg2.OperationalError as error:
             raise Unavailable(f"cannot connect to PostgreSQL at {settings.host}: {error}".strip()) from error
         connection.autocommit = True
+        if connection.server_version >= 140000:  # a query ends when its client is gone
+            connection.cursor().execute("SET client_connection_check_interval = 5000")
         for oid, name, convert in (
             (_NUMERIC, "NUMBER", _number),
             (_JSON, "JSON_TEXT", _same),
@@ -253,16 +250,16 @@ _ERRORS: Final[dict[str, type[PandaError]]] = {
 }
 
 
-def _number(text: str | None, _cursor: Any) -> int | float | None:
+def _number(text: Any, _cursor: Any) -> int | float | None:
     if text is None:
         return None
     number = Decimal(text)
-    return int(number) if number == number.to_integral_value() and "." not in text else float(number)
+    return int(number) if number == number.to_integral_value() else float(number)
 
 
-def _same(text: str | None, _cursor: Any) -> str | None:
+def _same(text: Any, _cursor: Any) -> Any:
     return text
 
 
-def _truth(text: str | None, _cursor: Any) -> int | None:
+def _truth(text: Any, _cursor: Any) -> int | None:
     return None if text is None else int(text == "t")

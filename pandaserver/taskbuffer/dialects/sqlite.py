@@ -120,8 +120,8 @@ class SQLite(Dialect):
 
     def next_ids(self, tx: Transaction, sequence: str, n: int) -> list[int]:
         name = sequence.partition(".")[2].lower()
-        if tx.change(DRAW, n=n, name=name) == 0:
-            tx.insert("ATLAS_PANDA.panda_sequences", [{"name": name, "value": n}])
+        if tx.change(DRAW, n=n, name=name) != 1:
+            raise DatabaseError(f"there is no counter {name}")
         last = tx.value(DRAWN, name=name)
         return list(range(last - n + 1, last + 1))
 

@@ -24,7 +24,7 @@ class Instant(NamedTuple):
     unit: str
 
 
-@dataclass(slots=True)
+@dataclass
 class Statement:
     """The result of compiling one canonical text for one dialect."""
 
@@ -37,10 +37,9 @@ class Statement:
     nowait: bool = False
     texts: dict[tuple[int, ...], str] = field(default_factory=dict)  # by the sizes of the lists
 
-    @property
-    def text(self) -> str:
-        """The text of a statement whose lists, if any, are each one value."""
-        return "".join(part for part in self.parts if isinstance(part, str))
+    def __post_init__(self) -> None:
+        #: The text of a statement whose lists, if any, are each one value.
+        self.text = "".join(part for part in self.parts if isinstance(part, str))
 
 
 def padded(count: int) -> int:

@@ -84,7 +84,7 @@ def _check_comments(before: str, sql: str) -> None:
     """Refuse comments that MySQL executes or takes for an expression, and those that PostgreSQL nests."""
     for found in _COMMENT.finditer(before):
         comment = found.group()
-        if comment.startswith("--") and comment[2:3].strip() or comment.startswith("/*!") or "/*" in comment[2:]:
+        if (comment.startswith("--") and comment[2:3].strip()) or comment.startswith("/*!") or "/*" in comment[2:]:
             raise SqlRefused(f"backends read {comment!r} differently; write '-- ' or a plain comment: {sql}")
 
 
