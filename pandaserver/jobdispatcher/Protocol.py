@@ -17,7 +17,6 @@ from pandaserver.taskbuffer.FileSpec import FileSpec
 from pandaserver.taskbuffer.job_flags import has_flag
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.labels import ANALYSIS_LABELS
-from pandaserver.taskbuffer.requests import TaskTraits
 from pandaserver.taskbuffer.SiteSpec import Endpoints, SiteSpec
 
 #: StatusCode values of replies to pilots.
@@ -59,7 +58,6 @@ class Surroundings:
     """What a pilot is told beside the job itself."""
 
     n_sent: int = 0
-    traits: TaskTraits | None = None
     secrets: str | None = None
     pilot_secrets: str | None = None
     with_proxy_key: bool = False
@@ -126,8 +124,8 @@ def job_map(job: JobSpec, sites: Sites, around: Surroundings = Surroundings()) -
         "maxWalltime": job.maxWalltime or 0,  # 0 is "no limit" for pilots, and harvesters add it up
         "resource_type": _text(job.resource_type),
         **_conditional(job, outputs, inputs),
-        "ioIntensity": around.traits.ioIntensity if around.traits else None,
-        "ioIntensityUnit": around.traits.ioIntensityUnit if around.traits else None,
+        "ioIntensity": None,  # what the task says about it; there are no tasks yet
+        "ioIntensityUnit": None,
         "nSent": around.n_sent,
         **_private(job, around),
     }

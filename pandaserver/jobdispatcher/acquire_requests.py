@@ -122,7 +122,6 @@ def selection_of(site: SiteSpec, label: str | None, element: str | None, job_typ
 def _surroundings(acquired: Acquired, job: JobSpec, with_key: bool) -> Surroundings:
     return Surroundings(
         n_sent=acquired.n_sent,
-        traits=acquired.tasks.get(job.jediTaskID or 0),
         secrets=acquired.secrets.get(job.prodUserName or ""),
         pilot_secrets=acquired.pilot_secrets,
         with_proxy_key=with_key,

@@ -8,7 +8,7 @@ from enum import Enum
 from typing import Final
 
 from pandaserver.taskbuffer.job_flags import has_flag
-from pandaserver.taskbuffer.labels import PILOT_TEST_LABELS, USER_LABELS
+from pandaserver.taskbuffer.labels import USER_LABELS
 from pandaserver.taskbuffer.requests import StatusReport
 from pandaserver.taskbuffer.states import JobStatus, sources_of
 
@@ -117,7 +117,8 @@ def may_repeat(row: JobRow, report: StatusReport) -> bool:
     kind = row.processingType or ""
     return (
         asked
-        and row.prodSourceLabel in USER_LABELS | PILOT_TEST_LABELS
+        and row.prodSourceLabel in USER_LABELS
+        and row.lockedby != "jedi"  # the task layer counts the attempts of its inputs and repeats jobs itself
         and row.maxAttempt > row.attemptNr
         and (kind == REPEATED_CHECK or not kind.startswith(HEALTH_CHECKS))
         and row.commandToPilot != KILL

@@ -49,20 +49,11 @@ class JobRequest:
 
 
 @dataclass(frozen=True, slots=True)
-class TaskTraits:
-    """What a job takes from its task and the pilot is told."""
-
-    ioIntensity: int | None = None
-    ioIntensityUnit: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class Acquired:
     """Jobs that are now ``sent``, highest priority first, and what belongs to them."""
 
     jobs: tuple[JobSpec, ...] = ()
     n_sent: int = 0
-    tasks: Mapping[int, TaskTraits] = field(default_factory=dict)  # by jediTaskID
     secrets: Mapping[str, str] = field(default_factory=dict)  # JSON text by clean name of the owner
     pilot_secrets: str | None = None  # JSON text, for jobs in debug mode
 

@@ -16,7 +16,7 @@ from pandaserver.taskbuffer.db_proxy_mods.worker import link_jobs
 from pandaserver.taskbuffer.job_flags import has_flag
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.operation import operation
-from pandaserver.taskbuffer.requests import MAX_JOBS, NOTHING, Acquired, JobRequest, TaskTraits
+from pandaserver.taskbuffer.requests import MAX_JOBS, NOTHING, Acquired, JobRequest
 from pandaserver.taskbuffer.selections import OF_SELECTION, WAITING
 from pandaserver.taskbuffer.states import ACTIVE, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
@@ -47,10 +47,6 @@ SENT_LATELY: Final = """
       AND modificationTime > CURRENT_TIMESTAMP - :seconds * INTERVAL '1' SECOND
 """
 
-TRAITS: Final = """
-    SELECT jediTaskID, ioIntensity, ioIntensityUnit FROM ATLAS_PANDA.JEDI_Tasks WHERE jediTaskID IN (:ids[])
-"""
-
 
 @operation(timeout=60)
 def acquire_jobs(tx: Transaction, wanted: JobRequest) -> Acquired:
@@ -71,7 +67,6 @@ def acquire_jobs(tx: Transaction, wanted: JobRequest) -> Acquired:
     return Acquired(
         tuple(jobs),
         n_sent,
-        tasks=_traits(tx, jobs),
         pilot_secrets=secrets.pop(tx.settings.pilot_secrets_owner, None),
         secrets=secrets,
     )
@@ -145,13 +140,6 @@ def _traces(wanted: JobRequest) -> dict[str, Any]:
         "jobExecutionID": None if wanted.background else 0,
     }
     return {column: value for column, value in found.items() if value is not None}
-
-
-def _traits(tx: Transaction, jobs: Sequence[JobSpec]) -> dict[int, TaskTraits]:
-    tasks = {job.jediTaskID for job in jobs if job.jediTaskID}
-    if not tasks:
-        return {}
-    return {row[0]: TaskTraits(row[1], row[2]) for row in tx.rows(TRAITS, ids=sorted(tasks))}
 
 
 def _secrets(tx: Transaction, jobs: Sequence[JobSpec]) -> dict[str, str]:

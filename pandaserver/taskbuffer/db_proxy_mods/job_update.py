@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from pandaserver.srvcore.errors import DuplicateKey
 from pandaserver.taskbuffer.db_proxy_mods.job_move import NOW, Sql, move_jobs, touch_jobs
-from pandaserver.taskbuffer.db_proxy_mods.pilot_retry import repeat, task_allows
+from pandaserver.taskbuffer.db_proxy_mods.pilot_retry import repeat
 from pandaserver.taskbuffer.db_proxy_mods.secret import secrets_of
 from pandaserver.taskbuffer.db_proxy_mods.worker import element_of, touch_link
 from pandaserver.taskbuffer.ErrorCode import EC_INVALID_BATCH_ID
@@ -121,7 +121,7 @@ def _rejected(report: StatusReport, reception: Reception) -> UpdateOutcome:
 
 def _apply(tx: Transaction, row: JobRow, report: StatusReport, verdict: Verdict) -> None:
     """Write a heartbeat to the job and to what depends on it."""
-    if may_repeat(row, report) and task_allows(tx, row):
+    if may_repeat(row, report):
         repeat(tx, row)
         return
     target = incoming_status(report)

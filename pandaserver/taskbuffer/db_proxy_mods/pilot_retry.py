@@ -26,15 +26,6 @@ CLEAN: Final[dict[str, Any]] = {
     **{f"{source}ErrorDiag": None for source in _ERROR_SOURCES},
 }
 
-EXHAUSTED_INPUTS: Final = """
-    SELECT COUNT(*)
-    FROM ATLAS_PANDA.filesTable4 f
-    JOIN ATLAS_PANDA.JEDI_Dataset_Contents c
-      ON c.jediTaskID = f.jediTaskID AND c.datasetID = f.datasetID AND c.fileID = f.fileID
-    WHERE f.PandaID = :PandaID AND f.type IN ('input', 'pseudo_input')
-      AND (c.attemptNr + 1 >= c.maxAttempt OR c.failedAttempt + 1 >= c.maxFailure)
-"""
-
 OUTPUTS: Final = """
     SELECT row_ID, lfn, type, GUID FROM ATLAS_PANDA.filesTable4
     WHERE PandaID = :PandaID AND type IN ('output', 'log')
@@ -46,11 +37,6 @@ RENAME: Final = "UPDATE ATLAS_PANDA.filesTable4 SET lfn = :lfn, GUID = :GUID WHE
 PARAMETERS: Final = "SELECT jobParameters FROM ATLAS_PANDA.jobParamsTable WHERE PandaID = :PandaID"
 
 SET_PARAMETERS: Final = "UPDATE ATLAS_PANDA.jobParamsTable SET jobParameters = :jobParameters WHERE PandaID = :PandaID"
-
-
-def task_allows(tx: Transaction, row: JobRow) -> bool:
-    """Tell whether the task of a job, if it has one, grants every input another attempt."""
-    return row.lockedby != "jedi" or not tx.value(EXHAUSTED_INPUTS, PandaID=row.PandaID)
 
 
 def repeat(tx: Transaction, row: JobRow) -> None:
