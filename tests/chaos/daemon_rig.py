@@ -76,7 +76,7 @@ def commit_late(name, seconds, tbuf):
     while not os.path.exists(os.environ["EVENTS"] + ".taken"):
         time.sleep(0.05)
     try:
-        tbuf.set_user_secrets("me", "key", "value")
+        tbuf.set_user_secrets("me", "{}")
     except Exception as error:
         record(name, f"refused:{type(error).__name__}")
         raise
