@@ -219,7 +219,7 @@ def ensure_environment(python: Path, extras: set[str]) -> Path:
     if not (environment / "bin" / "python").exists():
         say(f"creating {environment} from {python}")
         subprocess.run([str(python), "-m", "venv", "--clear", str(environment)], check=True)
-        subprocess.run([*pip, "install", "-q", "--upgrade", "pip", "setuptools", "wheel"], check=True)
+        subprocess.run([*pip, "install", "-qq", "--upgrade", "pip", "setuptools", "wheel"], check=True)
     stamps = environment / "installed"
     stamps.mkdir(exist_ok=True)
     wanted = fingerprint()
@@ -228,7 +228,7 @@ def ensure_environment(python: Path, extras: set[str]) -> Path:
         say(f"installing the Python packages{' for ' + ', '.join(filter(None, outdated)) if extras else ''}")
         target = f"{CODE}[{','.join(sorted(extras))}]" if extras else str(CODE)
         constraints = ["--constraint", str(CODE / "tools" / "constraints.txt")]
-        subprocess.run([*pip, "install", "-q", *constraints, "--editable", target], check=True)
+        subprocess.run([*pip, "install", "-qq", *constraints, "--editable", target], check=True)
         for extra in outdated:
             (stamps / f"stamp-{extra}").write_text(wanted)
     return environment
