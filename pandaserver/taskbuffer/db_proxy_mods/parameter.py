@@ -14,11 +14,11 @@ EVERY_VO: Final = "default"
 
 READ_PARAMETER = """
     SELECT value, type, VO, value_json FROM ATLAS_PANDA.Config
-    WHERE app = :app AND component = :component AND "KEY" = :key
+    WHERE app = :app AND component = :component AND key = :key
 """
 
 READ_PARAMETERS = """
-    SELECT "KEY", value, type, VO, value_json FROM ATLAS_PANDA.Config
+    SELECT key, value, type, VO, value_json FROM ATLAS_PANDA.Config
     WHERE app = :app AND component = :component
 """
 
