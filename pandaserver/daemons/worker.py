@@ -52,6 +52,8 @@ class Worker:
             self._tbuf.check_database()
         except PandaError as error:
             self._log.error(f"failed to start: {error}")
+            if "schema_version" in error.details:  # no worker can start until somebody upgrades it
+                send_line(self._sock, Report.unusable, error.message)
             return False
         self._log.info("start, waiting for message")
         send_line(self._sock, Report.ready)

@@ -167,7 +167,8 @@ class OraDBProxy:
             session.rollback()
         if found is None or tuple(found) < REQUIRED:
             installed = ".".join(map(str, found)) if found else "unknown"
-            raise Unavailable(f"schema is version {installed}, {required} is required: run panda-admin schema upgrade")
+            message = f"schema is version {installed}, {required} is required: run panda-admin schema upgrade"
+            raise Unavailable(message, schema_version=installed)
 
 
 class _Report:
