@@ -30,12 +30,8 @@ _COUNTRY: Final = re.compile(r"^/[^/]+/([a-z]{2})(?:/|$)")
 
 
 def vo_of(job: JobSpec, submitter: Submitter, main_vo: str) -> str:
-    """Return the VO that a job belongs to: the submitter's first attribute says it, else the job, else our own."""
-    for fqan in submitter.fqans:
-        vo = fqan.strip("/").split("/")[0]
-        if vo:
-            return vo
-    return job.VO or main_vo
+    """Return the VO that a job belongs to: the submitter's credential says it, else the job, else our own."""
+    return submitter.vo or job.VO or main_vo
 
 
 def working_groups(fqans: Sequence[str]) -> frozenset[str]:

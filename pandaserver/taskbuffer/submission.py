@@ -9,7 +9,7 @@ from typing import Final
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
 
-#: Most jobs that one submission may hold; more refuse the request.
+#: Most jobs that one submission may hold unless the configuration says otherwise; more refuse the request.
 MAX_JOBS: Final = 5000
 
 
@@ -20,6 +20,7 @@ class Submitter:
     dn: str
     name: str
     fqans: tuple[str, ...] = ()
+    vo: str = ""  # as the credential names it
     host: str | None = None
     is_production: bool = False
 
@@ -34,6 +35,7 @@ class Submission:
     idempotency_key: str | None = None  # repeating a submission with the same key gives the first result
     request_hash: str = ""  # of the request that came with the key
     queues: Mapping[str, SiteSpec] = field(default_factory=dict)  # those that the jobs name
+    max_jobs: int = MAX_JOBS
     unknown_queues: frozenset[str] = frozenset()  # names among those that no queue has; the Setupper judges them
     nothing_to_prepare: Mapping[str, bool] = field(default_factory=dict)  # of the Setupper plug-in, by VO; "any"
 

@@ -60,10 +60,10 @@ _numbers: Callable[[JobSpec], tuple[Any, ...]] = attrgetter(*LIMITS)
 _file_texts: Callable[[FileSpec], tuple[Any, ...]] = attrgetter(*FILE_TEXT_LIMITS)
 
 
-def check_submission(jobs: Sequence[JobSpec], submitter: Submitter) -> None:
+def check_submission(jobs: Sequence[JobSpec], submitter: Submitter, max_jobs: int = MAX_JOBS) -> None:
     """Raise BadRequest for the first job (counted from 0) that cannot be stored as it is."""
-    if len(jobs) > MAX_JOBS:
-        raise BadRequest(f"{len(jobs)} jobs in one submission, at most {MAX_JOBS}; nothing was stored")
+    if len(jobs) > max_jobs:
+        raise BadRequest(f"{len(jobs)} jobs in one submission, at most {max_jobs}; nothing was stored")
     for number, job in enumerate(jobs):
         problem = _label_problem(job, submitter) or _job_problem(job) or _file_problem(job.Files)
         if problem:

@@ -45,7 +45,7 @@ def store_jobs(tx: Transaction, submission: Submission) -> Submitted:
     Nothing is stored when a job is invalid (BadRequest names it) or when the user is banned. Jobs that need no
     preparation are activated at once; the others are in ``to_set_up``.
     """
-    check_submission(submission.jobs, submission.submitter)
+    check_submission(submission.jobs, submission.submitter, submission.max_jobs)
     if not submission.jobs:
         return Submitted()
     user = _user_of(tx, submission)

@@ -1,0 +1,112 @@
+"""Looking at jobs and ending them, at both doors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Annotated, Any, Final
+
+from pandaserver.api.answering import Response, Text, json_answer, pickle_answer
+from pandaserver.api.registry import Auth, Call, Door, Wire, comma_separated, request
+from pandaserver.srvcore.errors import Forbidden, PandaError
+from pandaserver.taskbuffer.client_jobs import job_as_mapping, job_as_state, read_ids
+from pandaserver.taskbuffer.db_proxy_mods.job_kill import CHUNK
+from pandaserver.taskbuffer.JobSpec import JobSpec
+from pandaserver.taskbuffer.kill import Killer, KillRequest
+
+_SUB_STATUS: Final = "jobSubStatus="
+
+Ids = Annotated[list[int], Wire("ids", read=read_ids), "PandaIDs"]
+
+
+class _AsAsked:
+    """JSON for callers that accept it, a pickle for the others."""
+
+    family = "pickle"
+
+    def result(self, value: Any, accepts_json: bool, /) -> Response:
+        return (json_answer if accepts_json else pickle_answer).result(value, accepts_json)
+
+    def error(self, error: PandaError, accepts_json: bool, /) -> Response:
+        return pickle_answer.error(error, accepts_json)
+
+
+@request(
+    v1="job/get_description",
+    legacy="getJobStatus",
+    method="ANY",
+    auth=Auth.ANYONE,
+    auth_v1=Auth.USER,
+    answer=_AsAsked(),
+)
+def describe_jobs(
+    call: Call,
+    job_ids: Ids,
+    no_pickle: Annotated[str | None, Wire("no_pickle", only="legacy"), "answer with states in JSON"] = None,
+) -> Sequence[Any]:
+    """Return jobs that are at work or have ended lately, in the order asked for; null for the others."""
+    refuse_anonymous_readers(call)
+    jobs = call.task_buffer.within(call.remaining()).peekJobs(job_ids)
+    if call.door is Door.V1:
+        return jobs
+    if no_pickle not in (None, "False"):
+        return Text(json.dumps([job and job_as_state(job) for job in jobs]))
+    return [job and _without_files(job) for job in jobs] if call.accepts_json else jobs
+
+
+def _without_files(job: JobSpec) -> dict[str, Any]:
+    mapping = job_as_mapping(job)
+    del mapping["Files"]
+    return mapping
+
+
+@request(
+    v1="job/get_description_incl_archive",
+    legacy="getFullJobStatus",
+    method="ANY",
+    auth=Auth.USER,
+    answer=pickle_answer,
+)
+def describe_archived_jobs(call: Call, job_ids: Ids) -> list[JobSpec | None]:
+    """Return jobs with their metadata, in the order asked for; null for those that nobody remembers."""
+    return call.task_buffer.within(call.remaining()).peekJobs(job_ids, metadata=True)
+
+
+@request(v1="job/kill", legacy="killJobs", method="POST", auth=Auth.USER, answer=pickle_answer)
+def kill_jobs(
+    call: Call,
+    job_ids: Ids,
+    code: Annotated[int | None, "why: decides how the jobs end"] = None,
+    use_email_as_id: Annotated[bool, Wire("useMailAsID"), "accepted and not used"] = False,  # noqa: ARG001
+    kill_options: Annotated[list[str] | None, Wire("killOpts", read=comma_separated), "jobSubStatus=<text>"] = None,
+) -> list[bool]:
+    """End jobs, or tell running ones to end; True for each that was ended or told."""
+    caller = call.principal
+    killer = Killer(caller.dn, caller.name, caller.has_production_role, caller.production_groups)
+    options = kill_options or []
+    sub_status = next((o.removeprefix(_SUB_STATUS) for o in options if o.startswith(_SUB_STATUS)), None)
+    killed: list[bool] = []
+    for start in range(0, len(job_ids), CHUNK):
+        wanted = KillRequest(tuple(job_ids[start : start + CHUNK]), killer, code, sub_status=sub_status)
+        killed += call.task_buffer.within(call.remaining()).killJobs(wanted)
+    return killed
+
+
+@request(
+    v1=None,
+    legacy="getPandaIDsWithTaskID",
+    method="GET",
+    auth=Auth.ANYONE,
+    answer=pickle_answer,
+    failed=lambda message: (False, message),
+)
+def jobs_of_task(call: Call, task_id: Annotated[int, Wire("jediTaskID"), "task"]) -> list[int]:
+    """Return the PandaIDs of a task's jobs that are at work or have ended lately."""
+    refuse_anonymous_readers(call)
+    return call.task_buffer.within(call.remaining()).getPandaIDsWithTaskID(task_id)
+
+
+def refuse_anonymous_readers(call: Call) -> None:
+    """Refuse callers without credentials where the configuration asks for some."""
+    if call.principal.is_anonymous and not call.settings.anonymous_reads:
+        raise Forbidden("SSL secure connection is required")
