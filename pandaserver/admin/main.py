@@ -13,6 +13,7 @@ COMMANDS: Final[dict[str, str]] = {
     "check-config": "pandaserver.admin.config_command:check_config",
     "token": "pandaserver.admin.credential_command:token",
     "certificate": "pandaserver.admin.credential_command:certificate",
+    "script": "pandaserver.admin.script_command:script",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import sys
 from dataclasses import replace
@@ -10,6 +11,7 @@ import click
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandacommon.pandautils.thread_utils import LockPool
+from pandaserver.config.finding import ConfigurationError
 from pandaserver.config.panda_config import PandaConfig, connection_settings, load, operation_settings
 from pandaserver.config.values import DaemonSpec
 from pandaserver.daemons.locations import lock_directory
@@ -28,11 +30,17 @@ def script(name: str, arguments: tuple[str, ...]) -> None:
     ARGUMENTS replace those of the configuration. A run by hand does not exclude one by the daemon.
     """
     config = load(os.environ)
-    config.require("server", "daemon", "logger")
+    try:
+        config.require("server", "daemon", "logger")
+    except ConfigurationError as error:
+        raise click.ClickException(error.message) from error
     PandaLogger.configure(config.logger)
+    spec = wanted(config, name, arguments)
+    if not _exists(spec.module):
+        raise click.UsageError(f"there is neither a daemon {name} in the configuration nor a module {spec.module}")
     tbuf = TaskBuffer(LocalBridge(connection_settings(config.server), operation_settings(config.server)))
     try:
-        run_script(wanted(config, name, arguments), tbuf, LockPool(lock_directory(os.environ, config.logger)))
+        run_script(spec, tbuf, LockPool(lock_directory(os.environ, config.logger)))
     except PandaError as error:
         click.echo(f"{name} failed: {error}", err=True)
         sys.exit(1)
@@ -46,3 +54,10 @@ def wanted(config: PandaConfig, name: str, arguments: tuple[str, ...]) -> Daemon
     known = {spec.name: spec for spec in config.daemon.daemons}
     spec = known.get(name) or DaemonSpec(name, f"{package}.{name}", period=1)
     return replace(spec, loop=False, arguments=arguments or spec.arguments)
+
+
+def _exists(module: str) -> bool:
+    try:
+        return importlib.util.find_spec(module) is not None
+    except ModuleNotFoundError:  # not even its package
+        return False

@@ -10,6 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from time import monotonic, sleep
+from typing import Any
 
 import psutil
 import pytest
@@ -56,7 +57,7 @@ def bridge(make_bridge: MakeBridge) -> ConBridge:
     return bridge
 
 
-def call(bridge: ConBridge, operation: Operation[..., object], *args: object, timeout: float | None = None) -> object:
+def call(bridge: ConBridge, operation: Operation[..., Any], *args: object, timeout: float | None = None) -> object:
     return bridge.call(operation, args, {}, timeout)
 
 

@@ -30,7 +30,11 @@ class FakeBridge:
         self.error: Exception | None = None
 
     def call(
-        self, operation: Operation[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], timeout: float | None
+        self,
+        operation: Operation[..., Any],
+        args: Sequence[Any],
+        kwargs: Mapping[str, Any],
+        timeout: float | None = None,
     ) -> Any:
         self.limits.append(timeout)
         self.entered.release()
