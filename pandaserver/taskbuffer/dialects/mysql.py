@@ -117,10 +117,15 @@ class MySQL(Dialect):
         binds: Mapping[str, Any],
         order: str,
     ) -> list[int]:
-        """Read keys without a lock, then lock just those: InnoDB would lock every row that a sort reads."""
+        """Read keys without a lock, then lock just those: InnoDB would lock every row that a sort reads.
+
+        The lock has no other condition than the key, or the optimizer would look for the rows by way of another index
+        and lock, for a moment, the entries of rows that other callers then believe to be taken.
+        """
         claimed: list[int] = []
         seen: list[int] = []
-        lock = claim_query(key, table, [f"{key} IN (:claim_keys[])", *where], order, limit=False)
+        fits = f"CASE WHEN {' AND '.join(where)} THEN 1 ELSE 0 END" if where else "1"
+        lock = f"SELECT {key}, {fits} AS claim_fits FROM {table} WHERE {key} IN (:claim_keys[])"
         while len(claimed) < limit and len(seen) < LONGEST_LIST - _WINDOW:
             wanted = limit - len(claimed)
             fresh = [*where, f"{key} NOT IN (:claim_seen[])"] if seen else where
@@ -133,9 +138,12 @@ class MySQL(Dialect):
                 part = found[start : start + limit - len(claimed)]
                 seen += part
                 tx.cursor.execute(lock, {**binds, "claim_keys": part}, suffix=" FOR UPDATE SKIP LOCKED")
-                claimed += [row[0] for row in tx.cursor.fetchall()]
+                locked = {row[0] for row in tx.cursor.fetchall() if row[1]}
+                claimed += [found_key for found_key in part if found_key in locked]
                 if len(claimed) >= limit:
                     break
+            if len(found) < window:  # there are no others
+                break
         return claimed
 
     def next_ids(self, tx: Transaction, sequence: str, n: int) -> list[int]:

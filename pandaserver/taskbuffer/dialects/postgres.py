@@ -190,9 +190,10 @@ class PostgresSession(Session):
         self._pending.clear()
 
     def _end(self, how: str) -> None:
+        pending, self._pending = self._pending, []
         self._began = False
-        self._pending.clear()
-        self._cursor.execute(how)
+        # A failed statement must be undone before the commit, even when no other statement followed it.
+        self._cursor.execute("; ".join([*pending, how]) if how == "COMMIT" else how)
 
     def savepoint(self, name: str) -> None:
         self._pending.append(f"SAVEPOINT {name}")
