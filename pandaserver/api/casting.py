@@ -69,7 +69,7 @@ def strict(kind: Kind, value: Any) -> Any:
         if base is object:
             return value
         if base is float and isinstance(value, int | float):
-            return _finite(value)
+            return float(_finite(value))
         if base is int and isinstance(value, int):
             return _storable(int(value))
         if base is bool and isinstance(value, bool):
@@ -154,7 +154,7 @@ def _whole(text: str) -> int:
 
 def _number(text: str) -> float:
     try:
-        return float(_finite(float(text)))
+        return _finite(float(text))
     except ValueError:
         raise WrongType("str") from None
 

@@ -80,7 +80,7 @@ class BodyStream:
 def content_length(environ: Mapping[str, Any]) -> int:
     """Return the announced length of the body, 0 if there is none."""
     text = environ.get("CONTENT_LENGTH") or "0"
-    if not text.isdecimal() or len(text) > 18:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
         raise BadRequest(f"Content-Length must be a number, got {text[:40]!r}")
     return int(text)
 

@@ -11,6 +11,7 @@ from pandaserver.config.panda_config import PandaConfig, connection_settings, op
 from pandaserver.config.plugins import plugin_class
 from pandaserver.config.settings import ServerSettings
 from pandaserver.config.values import TokenAuth
+from pandaserver.dataservice.setupper_child import SetupperChild
 from pandaserver.server.callers import TokenChecker
 from pandaserver.srvcore.errors import NotAuthenticated
 from pandaserver.srvcore.principal import Principal
@@ -23,6 +24,7 @@ class WebServices:
 
     def __init__(self, settings: ServerSettings) -> None:
         self._settings = settings
+        self._setupper = SetupperChild(PandaLogger.getLogger("Setupper"))
 
     @cached_property
     def setupper_plugins(self) -> Mapping[str, type[Any]]:
@@ -30,7 +32,8 @@ class WebServices:
         return {entry.vo: plugin_class(entry) for entry in self._settings.setupper_plugins}
 
     def nudge_setupper(self, ids: Sequence[int]) -> None:
-        """Tell the Setupper child about new jobs."""
+        """Tell the Setupper child about new jobs. Only a hint: losing it costs a delay."""
+        self._setupper.nudge(ids)
 
 
 class _NoTokens:
