@@ -20,8 +20,8 @@ _log = PandaLogger().getLogger("add_main")
 
 #: Reports that one transaction settles at most.
 BATCH: Final = 20
-#: Seconds that one call works; the daemon calls again.
-STRETCH: Final = 20.0
+#: Seconds that one call works; the daemon calls again, unless it has to stop.
+STRETCH: Final = 2.0
 #: Seconds between looks when nothing waits.
 PAUSE: Final = 0.5
 #: Whose jobs a batch prefers: users' seven times of ten, so that neither group starves the other.
