@@ -19,7 +19,7 @@ FILL: Final = {
         (ts, gshare, computingSite, jobStatus, maxPriority, prorated_diskio_avg, prorated_mem_avg, nJobs, hs, VO,
          workQueue_ID, resource_type)
     SELECT CURRENT_TIMESTAMP, gshare, computingSite, jobStatus, MAX(currentPriority), AVG(diskIO),
-        AVG(minRamCount / COALESCE(coreCount, 1)), COUNT(*),
+        AVG(minRamCount * 1.0 / COALESCE(coreCount, 1)), COUNT(*),
         SUM(COALESCE(hs06, COALESCE(coreCount, 1))), VO, workQueue_ID, resource_type
     FROM ATLAS_PANDA.{jobs}
     GROUP BY gshare, computingSite, jobStatus, VO, workQueue_ID, resource_type

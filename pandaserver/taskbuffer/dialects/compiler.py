@@ -119,8 +119,16 @@ class Walk:
             return token.text
         if token.kind is not Kind.BIND:
             self.refuse(f"a bind or a number is expected before {token.text!r}")
-        self.binds[token.bind] = None
+        self.note(token, self.binds, self.lists)
         return self.dialect.bind(token.bind)
+
+    def note(self, token: Token, group: dict[str, None], other: dict[str, None]) -> None:
+        """Note the name of a bind among the values or among the lists."""
+        if "__" in token.bind:
+            self.refuse(f"{token.text}: two underscores in the name of a bind are ours")
+        if token.bind in other:
+            self.refuse(f"{token.bind} is a value and a list")
+        group[token.bind] = None
 
     def _tables(self) -> set[str]:
         t = self.tokens

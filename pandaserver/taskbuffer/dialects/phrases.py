@@ -36,7 +36,7 @@ def _list(walk: Walk, first: Token, *, negated: bool) -> None:
     if bracket.text != "(" or end.text != ")":
         walk.refuse(f"a list is written IN ({token.text})")
     walk.skip(3)
-    walk.lists[token.bind] = None
+    walk.note(token, walk.lists, walk.binds)
     whole = walk.dialect.whole_list(token.bind, negated)
     walk.put(first.before, whole or ("NOT IN " if negated else "IN "))
     if whole is None:

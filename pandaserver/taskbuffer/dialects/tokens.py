@@ -73,8 +73,6 @@ def tokenise(sql: str) -> list[Token]:
         kind = Kind(found.lastgroup)
         if kind is Kind.STRING and not before and tokens and tokens[-1].kind is Kind.NAME:
             raise SqlRefused(f"{tokens[-1].text}{text}: a prefixed string; write a bind instead: {sql}")
-        if kind in (Kind.BIND, Kind.LIST) and "__" in text:
-            raise SqlRefused(f"{text}: two underscores in the name of a bind are ours: {sql}")
         word = text.upper() if kind is Kind.NAME else text if kind is Kind.OPERATOR else ""
         tokens.append(Token(kind, text, before, word))
         position = found.end()
@@ -84,14 +82,15 @@ def _check_comments(before: str, sql: str) -> None:
     """Refuse comments that MySQL executes or takes for an expression, and those that PostgreSQL nests."""
     for found in _COMMENT.finditer(before):
         comment = found.group()
-        if (comment.startswith("--") and comment[2:3].strip()) or comment.startswith("/*!") or "/*" in comment[2:]:
+        odd = comment[2:3].strip() if comment.startswith("--") else comment.startswith("/*!") or "/*" in comment[2:]
+        if odd:
             raise SqlRefused(f"backends read {comment!r} differently; write '-- ' or a plain comment: {sql}")
 
 
 def _unreadable(sql: str, position: int) -> str:
     rest = sql[position : position + 20]
     if rest.startswith("::"):
-        return f"'::' is PostgreSQL only; write CAST(... AS ...): {sql}"
+        return f"'::' is PostgreSQL only; convert in Python: {sql}"
     if rest.startswith(";"):
         return f"';' found; write one statement a call: {sql}"
     if rest[0] in "'\"" or rest.startswith("/*"):
