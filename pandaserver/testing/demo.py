@@ -61,7 +61,19 @@ def pilots_for(kind: str, instance: Instance, count: int) -> Iterator[PilotPool]
 def demonstrate(instance: Instance, pilots: PilotPool, count: int) -> bool:
     """Carry ``count`` jobs to their end and show how; tell whether all finished."""
     sample_job.publish_scripts(instance.layout.trf)
-    client = StockClient(instance, certificate=instance.certificate(USER))
+    with StockClient(instance, certificate=instance.certificate(USER)) as client:
+        ids = submit(instance, client, pilots, count)
+        states = settle(instance, client, pilots, ids)
+    print()
+    print("\n".join(table(states, stays(instance, ids))))
+    print(f"\nPilots: {pilots.description}. Outputs and logs of the jobs: {pilots.store}")
+    good = sum(state == "finished" for state in states.values())
+    print(f"{good} of {len(ids)} jobs finished.", flush=True)
+    return good == len(ids)
+
+
+def submit(instance: Instance, client: StockClient, pilots: PilotPool, count: int) -> list[int]:
+    """Submit jobs, with an input file if the pilots can fetch one, and return their PandaIDs."""
     if pilots.can_fetch_inputs:
         client.upload(sample_job.write_input(instance.layout.work))
     else:
@@ -71,6 +83,11 @@ def demonstrate(instance: Instance, pilots: PilotPool, count: int) -> bool:
     jobs = [sample_job.counting_job(base, n, tag=tag, with_input=pilots.can_fetch_inputs) for n in range(1, count + 1)]
     ids = client.submit(jobs)
     print(f"Submitted {len(ids)} jobs as {USER} with the stock client: PandaID {ids[0]} to {ids[-1]}.", flush=True)
+    return ids
+
+
+def settle(instance: Instance, client: StockClient, pilots: PilotPool, ids: Sequence[int]) -> dict[int, str]:
+    """Keep pilots running until every job has its final state, or far too much time has passed; return the states."""
     show = Progress(len(ids))
     deadline = time.monotonic() + pilots.seconds_for(len(ids))
     while True:
@@ -79,15 +96,9 @@ def demonstrate(instance: Instance, pilots: PilotPool, count: int) -> bool:
         show(Counter(states.values()))
         unfinished = sum(state not in FINAL for state in states.values())
         if not unfinished or time.monotonic() > deadline:
-            break
+            return states
         pilots.keep_running(unfinished)
         time.sleep(_POLL)
-    print()
-    print("\n".join(table(states, stays(instance, ids))))
-    print(f"\nPilots: {pilots.description}. Outputs and logs of the jobs: {pilots.store}")
-    good = sum(state == "finished" for state in states.values())
-    print(f"{good} of {len(ids)} jobs finished.", flush=True)
-    return good == len(ids)
 
 
 class Progress:

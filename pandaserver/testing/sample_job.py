@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from pandaserver.testing.sample_site import QUEUE
-from pandaserver.testing.stock_client import JobFile, new_job
+from pandaserver.testing.stock_client import ClientJob, JobFile, new_job
 
 SCRIPT: Final = "count_words.sh"
 FAILING_SCRIPT: Final = "fail.sh"
@@ -44,7 +44,7 @@ def write_input(directory: Path) -> Path:
     return path
 
 
-def counting_job(base: str, number: int, *, tag: str, seconds: int = 1, with_input: bool = True) -> Any:
+def counting_job(base: str, number: int, *, tag: str, seconds: int = 1, with_input: bool = True) -> ClientJob:
     """Return a job for the scripts at ``base`` (.../trf); ``tag`` makes its names unique."""
     output, log = f"user.jane.{tag}.{number:05}.counts.txt", f"user.jane.{tag}.{number:05}.log.tgz"
     files = [JobFile(output, "output", f"{DATASET}.{tag}"), JobFile(log, "log", f"{DATASET}.{tag}.log")]
@@ -60,7 +60,7 @@ def counting_job(base: str, number: int, *, tag: str, seconds: int = 1, with_inp
     )
 
 
-def failing_job(base: str, *, tag: str, exit_code: int) -> Any:
+def failing_job(base: str, *, tag: str, exit_code: int) -> ClientJob:
     """Return a job whose payload ends with that exit code."""
     return new_job(
         f"user.jane.{tag}.failing",

@@ -1,31 +1,24 @@
-"""The unmodified ``panda-client`` library, told where an instance is."""
+"""The unmodified ``panda-client`` library as one user, in a process of its own, told where an instance is."""
 
 from __future__ import annotations
 
-import importlib
-import os
-from collections.abc import Sequence
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace, TracebackType
 from typing import Any, Final
 
 from pandaserver.testing.development_issuer import VO
 from pandaserver.testing.instance import Instance
 
-#: Variables of the client that would overrule ours.
-_FOREIGN: Final = (
-    "PANDA_AUTH",
-    "PANDA_AUTH_VO",
-    "PANDA_AUTH_ID_TOKEN",
-    "OIDC_AUTH_TOKEN_FILE",
-    "OIDC_AUTH_ID_TOKEN",
-    "PANDA_VERIFY_HOST",
-    "X509_USER_PROXY",
-)
+_DRIVER: Final = Path(__file__).with_name("stock_client_driver.py")
 
 
 class ClientFailed(Exception):
-    """The library reported that a call failed; it printed why."""
+    """The library reported that a call failed, or ended; what it printed is on stderr."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,79 +30,105 @@ class JobFile:
     dataset: str
 
 
+#: The attributes of a job of the library, with those of its files under ``Files``.
+ClientJob = Mapping[str, Any]
+
+
 class StockClient:
-    """One user. The library reads its settings from the environment, so one user at a time in a process."""
+    """One user with a token or a certificate. Close it, or use it as a context manager."""
 
     def __init__(
         self, instance: Instance, *, token: str = "", origin: str = VO, certificate: Path | None = None
     ) -> None:
-        for name in _FOREIGN:
-            os.environ.pop(name, None)
-        os.environ |= {
-            "PANDA_URL": f"{instance.http}/server/panda",
-            "PANDA_URL_SSL": f"{instance.https}/server/panda",
+        environment = instance.environment() | {
             "PANDACACHE_URL": f"{instance.https}/server/panda",
             "PANDA_BEHIND_REAL_LB": "1",  # or it looks names up
             "X509_CERT_DIR": str(instance.layout.ca / "certificates"),
-            "SSL_CERT_FILE": str(instance.authorities),
         }
         if certificate:
-            os.environ |= {"PANDA_AUTH": "x509_no_grid", "X509_USER_PROXY": str(certificate)}
+            environment |= {"PANDA_AUTH": "x509_no_grid", "X509_USER_PROXY": str(certificate)}
         else:
-            os.environ |= {"PANDA_AUTH": "oidc", "PANDA_AUTH_VO": origin, "PANDA_AUTH_ID_TOKEN": token}
-        self.library = importlib.reload(importlib.import_module("pandaclient.Client"))
+            environment |= {"PANDA_AUTH": "oidc", "PANDA_AUTH_VO": origin, "PANDA_AUTH_ID_TOKEN": token}
+        self._process = subprocess.Popen(
+            [sys.executable, "-P", str(_DRIVER)],
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+
+    def __enter__(self) -> StockClient:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.communicate()
 
     def upload(self, path: Path) -> None:
         """Put a file into the server's cache."""
-        if self._good(self.library.putFile(str(path))) != "True":
-            raise ClientFailed(f"{path} was not taken")
+        answer = self._call("upload", str(path))
+        if answer != "True":
+            raise ClientFailed(f"{path} was not taken: {answer}")
 
-    def submit(self, jobs: Sequence[Any]) -> list[int]:
+    def submit(self, jobs: Sequence[ClientJob]) -> list[int]:
         """Submit jobs made by ``new_job`` and return their PandaIDs."""
-        return [int(row[0]) for row in self._good(self.library.submitJobs(list(jobs)))]
+        return [int(row[0]) for row in self._call("submit", list(jobs))]
 
     def jobs(self, ids: Sequence[int]) -> list[Any]:
-        """Return the library's JobSpec of each job."""
-        found: list[Any] = self._good(self.library.getJobStatus(list(ids)))
-        return found
+        """Return an object for each job with the attributes that the library gives it."""
+        return [_as_object(attributes) for attributes in self._call("jobs", list(ids))]
 
-    def kill(self, ids: Sequence[int]) -> list[bool]:
-        """Kill jobs and return for each whether the server did."""
-        return [bool(answer) for answer in self._good(self.library.killJobs(list(ids)))]
+    def kill(self, ids: Sequence[int]) -> list[Any]:
+        """Kill jobs and return the server's answer for each."""
+        return list(self._call("kill", list(ids)))
 
-    def _good(self, answer: tuple[int, Any]) -> Any:
-        status, data = answer
+    def _call(self, name: str, argument: Any) -> Any:
+        if not self._process.stdin or not self._process.stdout:
+            raise ClientFailed("the client's process has no pipes")
+        print(json.dumps([name, argument]), file=self._process.stdin, flush=True)
+        line = self._process.stdout.readline()
+        if not line:
+            raise ClientFailed(f"the client ended with exit code {self._process.wait()}")
+        status, data = json.loads(line)
         if status != 0 or data is None:
-            raise ClientFailed(f"the client library reported status {status}: {data}")
+            raise ClientFailed(f"{name}: the client library reported status {status}: {data}")
         return data
 
 
-def new_job(name: str, *, queue: str, script: str, parameters: str, files: Sequence[JobFile], **attributes: Any) -> Any:
-    """Return a job of the library's own class."""
-    job = importlib.import_module("pandaclient.JobSpec").JobSpec()
-    job.jobName = name
-    job.jobDefinitionID = 1
-    job.transformation = script
-    job.jobParameters = parameters
-    job.computingSite = queue
-    job.prodSourceLabel = "user"
-    job.processingType = "panda-development"
-    job.VO = VO
-    job.currentPriority = 1000
-    job.destinationSE = queue
-    for attribute, value in attributes.items():
-        setattr(job, attribute, value)
-    for file in files:
-        job.addFile(_file_spec(file, queue))
-    return job
+def new_job(
+    name: str, *, queue: str, script: str, parameters: str, files: Sequence[JobFile], **attributes: Any
+) -> ClientJob:
+    """Return a job to submit; ``attributes`` replace or add attributes of the library's JobSpec."""
+    job = {
+        "jobName": name,
+        "jobDefinitionID": 1,
+        "transformation": script,
+        "jobParameters": parameters,
+        "computingSite": queue,
+        "prodSourceLabel": "user",
+        "processingType": "panda-development",
+        "VO": VO,
+        "currentPriority": 1000,
+        "destinationSE": queue,
+    }
+    return job | attributes | {"Files": [_file(file, queue) for file in files]}
 
 
-def _file_spec(file: JobFile, queue: str) -> Any:
-    spec = importlib.import_module("pandaclient.FileSpec").FileSpec()
-    spec.lfn, spec.type, spec.dataset = file.lfn, file.type, file.dataset
-    spec.scope = ".".join(file.dataset.split(".")[:2])
+def _file(file: JobFile, queue: str) -> dict[str, Any]:
+    common = {"lfn": file.lfn, "type": file.type, "dataset": file.dataset}
+    scope = {"scope": ".".join(file.dataset.split(".")[:2])}
     if file.type == "input":
-        spec.prodDBlock = file.dataset
-    else:
-        spec.destinationDBlock, spec.destinationSE = file.dataset, queue
-    return spec
+        return common | scope | {"prodDBlock": file.dataset}
+    return common | scope | {"destinationDBlock": file.dataset, "destinationSE": queue}
+
+
+def _as_object(attributes: ClientJob | None) -> Any:
+    if attributes is None:
+        raise ClientFailed("the library could not read a job in the server's reply")
+    files = [SimpleNamespace(**file) for file in attributes["Files"]]
+    return SimpleNamespace(**(dict(attributes) | {"Files": files}))

@@ -56,8 +56,6 @@ def instance() -> Iterator[Instance]:
 
 @pytest.fixture
 def client(instance: Instance) -> Iterator[StockClient]:
-    """The stock client as Jane Doe, with a certificate. It is configured by the environment, which is put back."""
-    before = dict(os.environ)
-    yield StockClient(instance, certificate=instance.certificate("Jane Doe"))
-    os.environ.clear()
-    os.environ |= before
+    """The stock client as Jane Doe, with a certificate."""
+    with StockClient(instance, certificate=instance.certificate("Jane Doe")) as user:
+        yield user

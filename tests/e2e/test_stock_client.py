@@ -43,16 +43,16 @@ def test_a_killed_job_is_cancelled(client: StockClient, ids: list[int]) -> None:
 
 
 def test_nobody_else_can_kill_a_job(client: StockClient, instance: Instance, ids: list[int]) -> None:
-    other = StockClient(instance, certificate=instance.certificate("John Roe"))
-    other.kill(ids)
-    assert {job.jobStatus for job in other.jobs(ids)} == {"activated"}
+    with StockClient(instance, certificate=instance.certificate("John Roe")) as other:
+        other.kill(ids)
+    assert {job.jobStatus for job in client.jobs(ids)} == {"activated"}
 
 
-def test_a_token_serves_as_well_as_a_certificate(client: StockClient, instance: Instance) -> None:
-    client = StockClient(instance, token=instance.token("Jane Doe"))
+def test_a_token_serves_as_well_as_a_certificate(instance: Instance) -> None:
     jobs = [sample_job.counting_job(f"{instance.http}/trf", 1, tag="token", with_input=False)]
-    (panda_id,) = client.submit(jobs)
-    assert [job.prodUserName for job in client.jobs([panda_id])] == ["Jane Doe"]
+    with StockClient(instance, token=instance.token("Jane Doe")) as client:
+        (panda_id,) = client.submit(jobs)
+        assert [job.prodUserName for job in client.jobs([panda_id])] == ["Jane Doe"]
 
 
 def test_an_uploaded_file_can_be_fetched(client: StockClient, instance: Instance, tmp_path: Path) -> None:
