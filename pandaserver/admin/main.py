@@ -11,6 +11,9 @@ import click
 COMMANDS: Final[dict[str, str]] = {
     "schema": "pandaserver.admin.schema_command:schema",
     "check-config": "pandaserver.admin.config_command:check_config",
+    "queue": "pandaserver.admin.site_command:queue",
+    "share": "pandaserver.admin.site_command:share",
+    "resource-type": "pandaserver.admin.site_command:resource_type",
     "token": "pandaserver.admin.credential_command:token",
     "certificate": "pandaserver.admin.credential_command:certificate",
     "script": "pandaserver.admin.script_command:script",

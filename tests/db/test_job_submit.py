@@ -109,7 +109,7 @@ def test_jobs_of_the_task_layer_can_wait_for_it(proxy: OraDBProxy, site: str, st
 
 
 def test_an_invalid_job_names_itself_and_nothing_is_stored(proxy: OraDBProxy) -> None:
-    with pytest.raises(BadRequest, match="^job 1: jobName is 300 characters, at most 256$"):
+    with pytest.raises(BadRequest, match=r"^job 1: jobName is 300 characters, at most 256$"):
         store(proxy, make_job(), make_job(jobName="x" * 300))
     assert rows(proxy, "SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4") == [(0,)]
     assert rows(proxy, "SELECT COUNT(*) FROM ATLAS_PANDAMETA.users") == [(0,)]

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from pandaserver.taskbuffer.db_proxy_mods import audit
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.SiteSpec import QueueLoad, RelationRow, SiteRows
 from pandaserver.taskbuffer.transaction import Transaction
@@ -95,9 +96,10 @@ def load_queue_data(tx: Transaction) -> dict[str, dict[str, Any]]:
 
 
 @operation(timeout=60)
-def store_queues(tx: Transaction, queues: Mapping[str, Mapping[str, Any]]) -> None:
+def store_queues(tx: Transaction, queues: Mapping[str, Mapping[str, Any]], actor: str = "system") -> None:
     """Add queues or replace their description, with the experiment sites that own them; other queues stay."""
     now = tx.now()
+    audit.record(tx, actor, "storeQueues", "queue", ",".join(sorted(queues)))
     for name, data in sorted(queues.items()):
         tx.upsert(
             "ATLAS_PANDA.schedconfig_json",
@@ -119,8 +121,9 @@ def load_shares(tx: Transaction) -> list[dict[str, Any]]:
 
 
 @operation(timeout=60)
-def replace_shares(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> None:
+def replace_shares(tx: Transaction, rows: Sequence[Mapping[str, Any]], actor: str = "system") -> None:
     """Make those rows the whole share tree."""
+    audit.record(tx, actor, "replaceShares", "share", "all", before=tx.dicts(SHARES))
     tx.change(DELETE_SHARES)
     tx.insert("ATLAS_PANDA.Global_Shares", rows)
 
@@ -132,8 +135,9 @@ def load_resource_types(tx: Transaction) -> list[dict[str, Any]]:
 
 
 @operation(timeout=60)
-def replace_resource_types(tx: Transaction, rows: Sequence[Mapping[str, Any]]) -> None:
+def replace_resource_types(tx: Transaction, rows: Sequence[Mapping[str, Any]], actor: str = "system") -> None:
     """Make those rows all resource types there are."""
+    audit.record(tx, actor, "replaceResourceTypes", "resource type", "all", before=tx.dicts(RESOURCE_TYPES))
     tx.change(DELETE_RESOURCE_TYPES)
     tx.insert("ATLAS_PANDA.Resource_Types", rows)
 
