@@ -96,8 +96,7 @@ def tables() -> dict[str, frozenset[str]]:
 def check_canonical(sql: str) -> None:
     """Compile a canonical statement for Oracle and refuse what Oracle would; lists are given two members."""
     statement = ORACLE.statement(sql)
-    text = ORACLE.bound(statement, {**dict.fromkeys(statement.binds, 1), **dict.fromkeys(statement.lists, [1, 2])}, id)[
-        0
-    ]
+    values = {name: [1, 2] if name in statement.lists else 1 for name in (*statement.binds, *statement.lists)}
+    text = ORACLE.bound(statement, values, id)[0]
     found = complaints(text)
     assert not found, f"Oracle would refuse {'; '.join(found)}: {' '.join(text.split())}"

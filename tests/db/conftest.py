@@ -15,13 +15,21 @@ import pytest
 
 from pandaserver.taskbuffer import schema
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.dialects import base
+from pandaserver.taskbuffer.dialects.base import Dialect
+from pandaserver.taskbuffer.dialects.compiler import compile_statement
+from pandaserver.taskbuffer.dialects.statement import Statement
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.OraDBProxy import OraDBProxy
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from pandaserver.testing.servers import DatabaseServer, MariaDBServer, PostgresServer
+from tests.oracle_check import check_canonical
 
 BACKENDS = os.environ.get("PANDA_TEST_BACKENDS", "sqlite,postgres,mariadb").split(",")
 SERVERS: dict[str, type[DatabaseServer]] = {"postgres": PostgresServer, "mariadb": MariaDBServer}
+
+#: Feature -> backends that lack it.
+WITHOUT = {"row_locks": {"sqlite"}}
 
 Databases = Callable[[str], ConnectionSettings]
 
@@ -60,6 +68,32 @@ def database(request: pytest.FixtureRequest, databases: Databases) -> Iterator[C
     settings = databases(request.param)
     yield settings
     schema.empty_all(settings)
+
+
+@pytest.fixture
+def requires(database: ConnectionSettings) -> Callable[[str], None]:
+    """Skips a test of a feature that the backend does not have."""
+
+    def skip_without(feature: str) -> None:
+        if database.backend in WITHOUT[feature]:
+            pytest.skip(f"{database.backend} has no {feature}")
+
+    return skip_without
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _composed_for_oracle() -> Iterator[None]:
+    """Whatever is compiled while these tests run, composed statements included, must please Oracle too."""
+
+    def compile_and_check(sql: str, dialect: Dialect) -> Statement:
+        statement = compile_statement(sql, dialect)
+        if dialect.backend != "oracle":
+            check_canonical(sql)
+        return statement
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(base, "compile_statement", compile_and_check)
+        yield
 
 
 @pytest.fixture

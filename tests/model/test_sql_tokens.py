@@ -82,7 +82,7 @@ def as_sent(backend: str, text: str, values: dict[str, object]) -> str:
 @given(queries)
 def test_compiling_leaves_strings_comments_and_quoted_names_alone(sql: str) -> None:
     scalars, lists = binds(sql)
-    values = {**dict.fromkeys(scalars, 1), **dict.fromkeys(lists, [1, 2])}
+    values = {name: [1, 2] if name in lists else 1 for name in scalars | lists}
     for dialect in DIALECTS:
         statement = dialect.statement(sql)
         sent = as_sent(dialect.backend, *dialect.bound(statement, values, Outgoing(time=str)))

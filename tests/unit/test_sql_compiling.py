@@ -48,7 +48,8 @@ SPELLINGS = [
         "SELECT a FROM jobsActive4 WHERE t < :now__minus_n_MINUTE",
         "SELECT a FROM atlas_panda.jobsactive4 WHERE t < (LOCALTIMESTAMP - %(n)s * INTERVAL '1 MINUTE')",
         "SELECT a FROM ATLAS_PANDA.jobsactive4 WHERE t < (UTC_TIMESTAMP(6) - INTERVAL %(n)s * 60 SECOND)",
-        "SELECT a FROM ATLAS_PANDA.jobsActive4 WHERE t < (SYS_EXTRACT_UTC(SYSTIMESTAMP) - NUMTODSINTERVAL(:b_n, 'MINUTE'))",
+        "SELECT a FROM ATLAS_PANDA.jobsActive4"
+        " WHERE t < (SYS_EXTRACT_UTC(SYSTIMESTAMP) - NUMTODSINTERVAL(:b_n, 'MINUTE'))",
     ),
     (
         f"UPDATE {T} SET t = CURRENT_TIMESTAMP + INTERVAL '2' DAY",

@@ -186,7 +186,7 @@ class MySQLSession(Session):
     def __init__(self, connection: Any) -> None:
         self._connection = connection
         self._cursor = connection.cursor()
-        self._seconds = 0
+        self._seconds = 0.0
         self._lost = False
         self.is_mariadb = "MariaDB" in connection.get_server_info()
         self.counter: MySQLSession | None = None  # draws identifiers where there are no sequences
@@ -210,11 +210,11 @@ class MySQLSession(Session):
         """Whole seconds, so that calls with one timeout share a setting and save the trip."""
         if 0.7 * seconds <= self._seconds <= seconds:
             return
-        self._seconds = max(1, int(seconds))
+        self._seconds = seconds if seconds < 3 else int(seconds)
         limit = (
             f"max_statement_time = {self._seconds}"
             if self.is_mariadb
-            else f"max_execution_time = {self._seconds * 1000}"
+            else f"max_execution_time = {int(self._seconds * 1000)}"
         )
         lock = max(1, int(min(LOCK_SECONDS, self._seconds / 2)))
         self._cursor.execute(f"SET SESSION {limit}, innodb_lock_wait_timeout = {lock}")
