@@ -135,7 +135,8 @@ class _Pilot:
 
     def error(self, error: PandaError, accepts_json: bool, /) -> Response:
         code = error.details.get("status_code", _pilot_code(error))
-        return self.result(PilotReply(code, {"errorDialog": error.message}), accepts_json)
+        told = accepts_json or not isinstance(error, Forbidden)  # the form never said why a role is missing
+        return self.result(PilotReply(code, {"errorDialog": error.message} if told else {}), accepts_json)
 
 
 class _V1:

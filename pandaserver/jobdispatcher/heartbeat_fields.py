@@ -35,10 +35,6 @@ def _whole(limit: int = BIG_LIMIT) -> Callable[[Any], Any]:
     return lambda value: int(value) if abs(value) <= limit else None
 
 
-def _decimal(limit: float) -> Callable[[Any], Any]:
-    return lambda value: float(value) if abs(value) < limit else None
-
-
 def _counter(value: float) -> int:
     return min(int(value), IO_LIMIT)
 
@@ -98,6 +94,10 @@ def _number(v1: str, legacy: str, column: str, cast: Callable[[Any], Any]) -> Fi
     return Field(v1, legacy, column, int | float | None, cast, lenient=True)
 
 
+def _fraction(v1: str, legacy: str, column: str, limit: float) -> Field:
+    return Field(v1, legacy, column, float | None, lambda value: value if abs(value) < limit else None, lenient=True)
+
+
 def _snake(name: str) -> str:
     return f"{name[:3]}_{name[3:].lower()}" if name[3:].isupper() else f"{name[:4]}_{name[4:].lower()}"
 
@@ -145,11 +145,11 @@ FIELDS: Final[tuple[Field, ...]] = (
     _number("trans_exit_code", "transExitCode", "transExitCode", _text_of_int),
     _number("exe_error_code", "exeErrorCode", "exeErrorCode", _whole(INT_LIMIT)),
     _number("cpu_consumption_time", "cpuConsumptionTime", "cpuConsumptionTime", _whole()),
-    _number("cpu_conversion_factor", "cpuConversionFactor", "cpuConversion", _decimal(1e5)),
+    _fraction("cpu_conversion_factor", "cpuConversionFactor", "cpuConversion", 1e5),
     _number("n_events", "nEvents", "nEvents", _whole()),
     _number("n_input_files", "nInputFiles", "nInputFiles", _whole(INT_LIMIT)),
     _number("core_count", "coreCount", "actualCoreCount", _whole(INT_LIMIT)),
-    _number("mean_core_count", "meanCoreCount", "meanCoreCount", _decimal(1e6)),
+    _fraction("mean_core_count", "meanCoreCount", "meanCoreCount", 1e6),
     *(_number(_snake(name), name, name, _whole()) for name in _MEMORY),
     *(_number(_snake(name), name, name, _kilo_counter) for name in _TOTALS),
     *(_number(_snake(name), name, name, _counter) for name in _RATES),
