@@ -51,14 +51,14 @@ class Broker:
 
 
 def misfit(job: JobSpec, site: SiteSpec) -> str | None:
-    """Return why the job cannot go to that queue, None if it can. A limit of 0 is no limit."""
+    """Return why the job cannot go to that queue, None if it can: offered < wanted. A limit of 0 is no limit."""
     if not site.is_online:
-        return f"is {site.status}"
+        return site.status
     if not site.runs_label(job.prodSourceLabel):
-        return f"is for {site.type}, not {job.prodSourceLabel}"
+        return f"type {site.type}, label {job.prodSourceLabel}"
     cores = 1 if job.coreCount is None else job.coreCount
     if cores > site.corecount:
-        return f"has {site.corecount} cores, {cores} wanted"
+        return f"cores {site.corecount} < {cores}"
     return _memory_misfit(job, site) or _size_misfit(job, site)
 
 
@@ -66,20 +66,20 @@ def _memory_misfit(job: JobSpec, site: SiteSpec) -> str | None:
     wanted = job.minRamCount or 0
     most = site.maxrss or site.memory
     if most and wanted > most:
-        return f"has {most} MB memory, {wanted} wanted"
+        return f"memory {most} < {wanted} MB"
     if wanted and wanted < site.minrss:
-        return f"takes from {site.minrss} MB memory, {wanted} wanted"
+        return f"memory {wanted} < minimum {site.minrss} MB"
     return None
 
 
 def _size_misfit(job: JobSpec, site: SiteSpec) -> str | None:
     disk, time = job.maxDiskCount or 0, job.maxWalltime or job.maxCpuCount or 0
     if site.maxwdir and disk > site.maxwdir:
-        return f"has {site.maxwdir} MB disk, {disk} wanted"
+        return f"disk {site.maxwdir} < {disk} MB"
     if site.maxtime and time > site.maxtime:
-        return f"allows {site.maxtime} s, {time} wanted"
+        return f"time {site.maxtime} < {time} s"
     if time and time < site.mintime:
-        return f"takes from {site.mintime} s, {time} wanted"
+        return f"time {time} < minimum {site.mintime} s"
     return None
 
 
@@ -88,9 +88,9 @@ def _explained(reasons: Mapping[str, list[str]]) -> str:
     if not reasons:
         return "there is no queue"
     limit = JOB_TEXT_LIMITS["brokerageErrorDiag"]
-    parts = [f"{','.join(names)} {reason}" for reason, names in sorted(reasons.items(), key=lambda r: len(r[1]))]
+    parts = [f"{','.join(names)}: {reason}" for reason, names in sorted(reasons.items(), key=lambda r: len(r[1]))]
     text = "no queue fits: " + "; ".join(parts)
     if len(text) <= limit:
         return text
-    text = "no queue fits: " + "; ".join(f"{len(names)} of them {reason}" for reason, names in reasons.items())
+    text = "no queue fits: " + "; ".join(f"{len(names)} queues: {reason}" for reason, names in reasons.items())
     return text if len(text) <= limit else f"{text[: limit - 3]}..."

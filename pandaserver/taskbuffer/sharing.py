@@ -104,9 +104,7 @@ class ResourceType:
 def resource_types(rows: Iterable[Mapping[str, Any]]) -> tuple[ResourceType, ...]:
     """Return the types in the order in which they are tried: narrower lower bounds first, the catch-all last."""
     types = [
-        ResourceType(
-            row["resource_name"], row["mincore"], row["maxcore"], row["minrampercore"], row["maxrampercore"]
-        )
+        ResourceType(row["resource_name"], row["mincore"], row["maxcore"], row["minrampercore"], row["maxrampercore"])
         for row in rows
     ]
     return tuple(sorted(types, key=lambda t: (t.name == UNDEFINED, t.mincore or 0, t.minrampercore or 0, t.name)))

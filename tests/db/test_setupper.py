@@ -102,8 +102,7 @@ def test_a_job_that_fits_nowhere_waits_and_says_why(tbuf: TaskBuffer, setupper: 
     job = job_of(tbuf, job_id)
     assert (job.jobStatus, job.brokerageErrorCode) == ("waiting", 100)
     assert job.brokerageErrorDiag == (
-        "no queue fits: LARGE has 32000 MB memory, 64000 wanted; SMALL has 2000 MB memory, 64000 wanted; "
-        "TEST_PQ is offline"
+        "no queue fits: LARGE: memory 32000 < 64000 MB; SMALL: memory 2000 < 64000 MB; TEST_PQ: offline"
     )
 
 
