@@ -11,6 +11,7 @@ from sqlglot import exp
 from pandaserver.taskbuffer import schema
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from pandaserver.taskbuffer.dialects import dialect_for
+from pandaserver.taskbuffer.dialects.compiler import compile_statement
 
 ORACLE = dialect_for(ConnectionSettings("oracle", "panda"))
 
@@ -95,7 +96,7 @@ def tables() -> dict[str, frozenset[str]]:
 @cache
 def check_canonical(sql: str) -> None:
     """Compile a canonical statement for Oracle and refuse what Oracle would; lists are given two members."""
-    statement = ORACLE.statement(sql)
+    statement = compile_statement(sql, ORACLE)
     values = {name: [1, 2] if name in statement.lists else 1 for name in (*statement.binds, *statement.lists)}
     text = ORACLE.bound(statement, values, id)[0]
     found = complaints(text)

@@ -81,19 +81,15 @@ def requires(database: ConnectionSettings) -> Callable[[str], None]:
     return skip_without
 
 
-@pytest.fixture(autouse=True, scope="session")
-def _composed_for_oracle() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def _composed_for_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever is compiled while these tests run, composed statements included, must please Oracle too."""
 
     def compile_and_check(sql: str, dialect: Dialect) -> Statement:
-        statement = compile_statement(sql, dialect)
-        if dialect.backend != "oracle":
-            check_canonical(sql)
-        return statement
+        check_canonical(sql)
+        return compile_statement(sql, dialect)
 
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(base, "compile_statement", compile_and_check)
-        yield
+    monkeypatch.setattr(base, "compile_statement", compile_and_check)
 
 
 @pytest.fixture
