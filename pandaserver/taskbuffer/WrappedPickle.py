@@ -24,6 +24,9 @@ MAX_SIZE: Final = 64 * 2**20
 #: Deepest nesting that data tuples can reach. A tuple may be hashed, and hashing recurses in C without a limit.
 MAX_TUPLES: Final = 10_000
 
+#: How to decode the byte strings of Python 2: its texts are UTF-8, and what is none comes back unchanged.
+_PYTHON2_TEXT: Final = ("utf-8", "surrogateescape")
+
 #: Where ours differs from what every stock client writes and reads.
 NULL: Final = "NULL"
 
@@ -106,8 +109,8 @@ class _Datetime(_Inert):
     __slots__ = ()
 
     def __call__(self, packed: object) -> datetime:
-        if isinstance(packed, str):  # a Python 2 client
-            packed = packed.encode("latin-1")
+        if isinstance(packed, str):  # of a Python 2 client, decoded as its texts are
+            packed = packed.encode(*_PYTHON2_TEXT)
         if not isinstance(packed, bytes) or len(packed) != 10:
             raise ForbiddenPickle("the pickle makes a time of something other than ten bytes")
         return datetime(packed)  # type: ignore[call-arg, arg-type]  # the constructor's form for pickles
@@ -158,7 +161,7 @@ def loads(text: str | bytes, *, max_size: int = MAX_SIZE) -> Any:
         raise BadRequest(f"the pickle is larger than {max_size} bytes")
     _check_instructions(data)
     try:
-        return _Unpickler(io.BytesIO(data), encoding="latin-1").load()
+        return _Unpickler(io.BytesIO(data), encoding=_PYTHON2_TEXT[0], errors=_PYTHON2_TEXT[1]).load()
     except BadRequest:
         raise
     except (pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError) as problem:
@@ -230,4 +233,6 @@ def _rebuilt_by_clients(cls: type, state: list[Any]) -> tuple[Callable[..., Any]
 
 
 def _outward(value: Any) -> Any:
-    return NULL if value is None else value
+    if value is None:
+        return NULL
+    return str.__str__(value) if isinstance(value, str) else value  # a state of ours is an enumeration
