@@ -21,6 +21,8 @@ from tests.factories import make_job
 
 LEGACY, V1 = "/server/panda/", "/api/v1/"
 
+NOBODY = 987654321  # no job has that number
+
 
 @pytest.fixture
 def server(make_client: MakeClient, tbuf: TaskBuffer) -> Client:
@@ -161,7 +163,7 @@ def test_a_submission_is_one_call(make_client: MakeClient, task_buffer: FakeTask
 def test_jobs_are_described_in_the_order_of_the_request(server: Client) -> None:
     job_id = submit(server, make_job(jobName="a"))["data"][0][0]
     known, unknown = loads(
-        server.post(LEGACY + "getJobStatus", data={"ids": pickle.dumps([job_id, 1], 0).decode()}).data
+        server.post(LEGACY + "getJobStatus", data={"ids": pickle.dumps([job_id, NOBODY], 0).decode()}).data
     )
     assert unknown is None
     assert state_of(known)[0] == job_id
@@ -170,7 +172,7 @@ def test_jobs_are_described_in_the_order_of_the_request(server: Client) -> None:
 
 def test_get_job_status_speaks_json_to_whoever_accepts_it(server: Client) -> None:
     job_id = submit(server, make_job(jobName="a"))["data"][0][0]
-    url, fields = LEGACY + "getJobStatus", {"ids": json.dumps([job_id, 1])}
+    url, fields = LEGACY + "getJobStatus", {"ids": json.dumps([job_id, NOBODY])}
     known, unknown = server.post(url, data=fields, headers={"Accept": "application/json"}).json
     assert (known["PandaID"], known["jobStatus"], "Files" in known, unknown) == (job_id, "activated", False, None)
     states = json.loads(server.post(url, data={**fields, "no_pickle": "True"}).text)
@@ -180,7 +182,7 @@ def test_get_job_status_speaks_json_to_whoever_accepts_it(server: Client) -> Non
 def test_v1_describes_jobs_with_their_files(server: Client) -> None:
     job_id = submit(server, make_job(metadata="<m/>"))["data"][0][0]
     for method, metadata in (("get_description", None), ("get_description_incl_archive", "<m/>")):
-        reply = server.post(V1 + f"job/{method}", json={"job_ids": [job_id, 1]}, environ_overrides=USER).json
+        reply = server.post(V1 + f"job/{method}", json={"job_ids": [job_id, NOBODY]}, environ_overrides=USER).json
         known, unknown = reply["data"]
         assert (known["PandaID"], len(known["Files"]), known["metadata"], unknown) == (job_id, 3, metadata, None)
         assert "__datetime__" in known["creationTime"]
@@ -209,7 +211,7 @@ def test_the_owner_kills_a_job_and_nobody_else_does(server: Client, tbuf: TaskBu
     other = {"SSL_CLIENT_S_DN": "/DC=org/CN=John Roe"}
     body = {"job_ids": [job_id], "code": 9}
     assert server.post(V1 + "job/kill", json=body, environ_overrides=other).json["data"] == [False]
-    ids = pickle.dumps([job_id, 1], 0).decode()
+    ids = pickle.dumps([job_id, NOBODY], 0).decode()
     assert legacy(server, "killJobs", ids=ids, killOpts="keepUnmerged,jobSubStatus=mine") == [True, False]
     job = tbuf.peekJobs([job_id])[0]
     assert job is not None

@@ -1,0 +1,74 @@
+"""Submissions that come at the same moment, on connections of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.local_bridge import LocalBridge
+from pandaserver.taskbuffer.setup import Prepared
+from pandaserver.taskbuffer.states import JobStatus
+from pandaserver.taskbuffer.submission import Submission, Submitted, Submitter
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from tests.db.test_setupper import run_job
+from tests.factories import make_job
+
+JANE = Submitter(dn="/CN=Jane Doe", name="Jane Doe")
+WORKERS = 6
+
+
+def at_once(database: ConnectionSettings, act: Callable[[TaskBuffer, int], Any], times: int) -> list[Any]:
+    """Return what ``act`` returned on as many connections, all busy at the same time."""
+    buffers = [TaskBuffer(LocalBridge(database, OperationSettings(hostname="h"))) for _ in range(WORKERS)]
+    try:
+        with ThreadPoolExecutor(WORKERS) as pool:
+            return list(pool.map(lambda n: act(buffers[n % WORKERS], n), range(times)))
+    finally:
+        for buffer in buffers:
+            buffer.close()
+
+
+def test_no_two_submissions_of_a_user_get_the_same_job_number(database: ConnectionSettings) -> None:
+    def submit(tbuf: TaskBuffer, _: int) -> Submitted:
+        return tbuf.storeJobs(Submission([make_job(), make_job()], JANE, nothing_to_prepare={"any": True}))
+
+    results = at_once(database, submit, 24)
+    assert sorted(result.jobs[0].jobDefinitionID for result in results) == list(range(2, 26))
+    assert len({job.PandaID for result in results for job in result.jobs}) == 48
+
+
+def test_requests_with_one_idempotency_key_store_one_submission(database: ConnectionSettings) -> None:
+    def submit(tbuf: TaskBuffer, n: int) -> Submitted:
+        submission = Submission([make_job()], JANE, idempotency_key=f"key{n // 6}", request_hash="h")
+        return tbuf.storeJobs(submission)
+
+    results = at_once(database, submit, 24)
+    stored = {n: {results[i].jobs for i in range(6 * n, 6 * n + 6)} for n in range(4)}
+    assert [len(answers) for answers in stored.values()] == [1] * 4
+    assert sum(not result.is_repeated for result in results) == 4
+
+
+def test_production_requests_with_one_idempotency_key_store_one_submission(database: ConnectionSettings) -> None:
+    operator = Submitter(dn="/CN=Op", name="Op", is_production=True)
+
+    def submit(tbuf: TaskBuffer, _: int) -> Submitted:
+        job = make_job(prodSourceLabel="managed")
+        return tbuf.storeJobs(Submission([job], operator, idempotency_key="k", request_hash="h"))
+
+    assert len({result.jobs for result in at_once(database, submit, 12)}) == 1
+
+
+def test_a_library_that_arrives_during_the_set_up_is_noticed(database: ConnectionSettings, tbuf: TaskBuffer) -> None:
+    jobs = [run_job(f"lib{n}") for n in range(20)]
+    ids = [job.PandaID for job in tbuf.storeJobs(Submission(jobs, JANE)).jobs]
+
+    def act(buffer: TaskBuffer, n: int) -> None:
+        if n % 2:
+            buffer.dispatchArrived(f"lib{n // 2}")
+        else:
+            buffer.applySetup([Prepared(ids[n // 2], JobStatus.assigned)])
+
+    at_once(database, act, 40)
+    assert {job.jobStatus for job in tbuf.peekJobs(ids) if job} == {"activated"}
