@@ -13,6 +13,8 @@ ROOT: Final = Path(__file__).resolve().parent.parent
 
 #: File -> function that returns its text.
 GENERATED: Final[Mapping[str, str]] = {
+    "docs/openapi.json": "pandaserver.server.request_pages:openapi_page",
+    "docs/requests.md": "pandaserver.server.request_pages:requests_page",
     "docs/schema.md": "pandaserver.taskbuffer.schema.page:schema_page",
     "docs/settings.md": "pandaserver.config.generate:settings_page",
     "docs/states.md": "pandaserver.taskbuffer.states_page:states_page",

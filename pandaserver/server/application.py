@@ -84,6 +84,10 @@ class Application:
         self._logger = logger
         self._pilot_logger = pilot_logger
 
+    def close(self) -> None:
+        """Give the database connections back, for tests; a web process keeps them until its end."""
+        self._task_buffer.close()
+
     def __call__(self, environ: Mapping[str, Any], start_response: StartResponse) -> Iterable[bytes]:
         """Serve one request. Whatever happens, there is a reply and one line in the log."""
         exchange = Exchange(environ, secrets.token_hex(8), time.monotonic())
