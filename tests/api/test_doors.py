@@ -212,8 +212,8 @@ FORM = "StatusCode={}&errorDialog=why"
     ("name", "error", "status", "text"),
     [
         ("pilot", BAD, 200, FORM.format(30)),
-        ("pilot", NOT_ALLOWED, 200, FORM.format(60)),
-        ("pilot", errors.Forbidden("why", status_code=70), 200, FORM.format(70)),
+        ("pilot", NOT_ALLOWED, 200, "StatusCode=60"),
+        ("pilot", errors.Forbidden("why", status_code=70), 200, "StatusCode=70"),
         ("pilot", errors.NotFound("why"), 200, FORM.format(30)),
         ("pilot", DOWN, 503, FORM.format(10)),
         ("pilot", UNKNOWN, 503, FORM.format(10)),
