@@ -23,7 +23,7 @@ from pandaserver.taskbuffer.job_defaults import (
     working_groups,
 )
 from pandaserver.taskbuffer.JobSpec import JobSpec
-from pandaserver.taskbuffer.labels import ANALYSIS_LABELS, INTERNAL, USER_LABELS, is_user_type
+from pandaserver.taskbuffer.labels import ANALYSIS_LABELS, USER_LABELS, is_user_type
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.sharing import resource_type_of, share_of
 from pandaserver.taskbuffer.states import JobStatus
@@ -73,10 +73,7 @@ def _user_of(tx: Transaction, submission: Submission) -> User:
     """Return the submitter's row, locked if the submission draws job numbers from it."""
     if _is_counted(submission.jobs):
         return lock_user(tx, submission.submitter)
-    user = read_user(tx, submission.submitter.name)
-    if all(job.prodSourceLabel == INTERNAL for job in submission.jobs):
-        user.is_banned = False
-    return user
+    return read_user(tx, submission.submitter.name)
 
 
 def _is_counted(jobs: Sequence[JobSpec]) -> bool:
