@@ -100,7 +100,7 @@ class SQLite(Dialect):
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA case_sensitive_like = ON")
-            queue = None if name == MEMORY else WriterQueue(os.path.abspath(name))
+            queue = None if name == MEMORY else WriterQueue(os.path.realpath(name))
         except (sqlite3.Error, OSError) as error:
             raise Unavailable(f"cannot open {name}: {error}") from error
         return SQLiteSession(connection, queue)
