@@ -90,9 +90,11 @@ def move_jobs(
     checked all of that (``tx.claim``), which saves the statement that would.
     """
     moved: list[int] = []
+    tables = _sources_by_table(target, by)
+    locked = locked and len(tables) == 1  # of several tables, only the rows themselves tell which one they are in
     for chunk in _chunks(ids):
         wanted = set(chunk)
-        for table, sources in _sources_by_table(target, by):
+        for table, sources in tables:
             if not wanted:
                 break
             found = _move_from(tx, table, sorted(wanted), sources, target, where, binds or {}, locked, changes)
