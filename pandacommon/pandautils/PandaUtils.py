@@ -5,6 +5,10 @@ from __future__ import annotations
 import os
 import socket
 from datetime import UTC, datetime
+from typing import Final
+
+#: Characters of the host's name; with two process numbers and what a caller appends, the whole fits lock columns (56).
+_HOST_LENGTH: Final = 31
 
 
 def naive_utcnow() -> datetime:
@@ -14,4 +18,4 @@ def naive_utcnow() -> datetime:
 
 def process_identity() -> str:
     """Return ``<short host>-<process group>-<pid>``, which names the holder of a lock in the database."""
-    return f"{socket.gethostname().partition('.')[0]}-{os.getpgrp()}-{os.getpid()}"
+    return f"{socket.gethostname().partition('.')[0][:_HOST_LENGTH]}-{os.getpgrp()}-{os.getpid()}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from functools import cache
 
 from pandacommon.pandautils.PandaUtils import process_identity
@@ -25,8 +26,17 @@ def site_mapper(tbuf: TaskBuffer) -> SiteMapper:
 
 
 def owner() -> str:
-    """Return the name under which this process takes locks in the database."""
-    return process_identity()
+    """Return the name under which this process takes locks in the database.
+
+    It is nobody else's, not even that of a process which gets our number later, or has it in another container.
+    """
+    return _owner_of(os.getpid())
+
+
+@cache
+def _owner_of(_pid: int) -> str:
+    """Draw a name once a process: a forked one has another number."""
+    return f"{process_identity()}-{secrets.token_hex(4)}"
 
 
 def required(tbuf: TaskBuffer | None) -> TaskBuffer:

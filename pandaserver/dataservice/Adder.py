@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from copy import copy
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -13,14 +13,16 @@ from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandacommon.pandautils.PandaUtils import naive_utcnow
 from pandaserver.dataservice.AdderPluginBase import AdderPluginBase, AdderResult, AdderStatus
-from pandaserver.dataservice.Closer import blocks_of, start_activation
+from pandaserver.dataservice.Closer import blocks_of, cancel_waiting, what_waits_for
+from pandaserver.dataservice.job_measures import events_by_guid, measure
 from pandaserver.dataservice.output_check import CheckedOutput, check_output
 from pandaserver.dataservice.output_report import ReportedFile, UnreadableReport, read_report
-from pandaserver.srvcore.errors import PandaError, Unavailable
+from pandaserver.srvcore.errors import BadRequest, Unavailable
 from pandaserver.taskbuffer.ErrorCode import EC_Adder, EC_Kill, EC_WorkerDone
 from pandaserver.taskbuffer.FileSpec import FileSpec
+from pandaserver.taskbuffer.heartbeats import KILL
 from pandaserver.taskbuffer.JobSpec import JobSpec
-from pandaserver.taskbuffer.reports import FileResult, JobMeasures, ReportOrder, TakenReport, Verdict
+from pandaserver.taskbuffer.reports import FileResult, OutputReport, ReportOrder, TakenReport, Verdict
 from pandaserver.taskbuffer.states import JobStatus
 
 if TYPE_CHECKING:
@@ -31,19 +33,11 @@ _log = PandaLogger().getLogger("Adder")
 
 #: A report older than this is settled even if its plug-in still fails for a reason that may pass.
 LAST_CHANCE: Final = timedelta(hours=24)
-RETRY_IN: Final = 60.0  # seconds
-_MOST_BYTES: Final = 99_999_999_999
-_MOST_HS06SEC: Final = 999_999_999
+#: Seconds after which a postponed report is taken again, and those after which a lock belongs to nobody.
+RETRY_IN: Final = 60.0
+LEASE: Final = 600.0
 _GONE: Final = frozenset({JobStatus.finished, JobStatus.failed, JobStatus.unknown, JobStatus.merging})
 _KILLED: Final = frozenset({JobStatus.cancelled, JobStatus.closed})
-
-
-@dataclass(frozen=True, slots=True)
-class Judged:
-    """A verdict with what has to be done around it."""
-
-    verdict: Verdict
-    job: JobSpec | None
 
 
 class Adder:
@@ -57,6 +51,7 @@ class Adder:
         owner: str,
         ddm: Any = None,
         clock: Callable[[], datetime] = naive_utcnow,
+        lease: float = LEASE,
     ) -> None:
         self._task_buffer = task_buffer
         self._sites = sites
@@ -64,21 +59,14 @@ class Adder:
         self._owner = owner
         self._ddm = ddm
         self._clock = clock
+        self._lease = lease
 
     def run(self, limit: int = 20, user_jobs: bool | None = None, grace: float = 1.0) -> int:
         """Take and settle one batch; return how many reports were taken."""
-        order = ReportOrder(self._owner, limit, user_jobs, grace)
-        taken = self._task_buffer.takeOutputReports(order)
-        judged, postponed = [], []
-        for item in taken:
-            verdict = self.judge(item)
-            if verdict is None:
-                postponed.append(item.report.PandaID)
-            else:
-                judged.append(Judged(verdict, item.job))
-        if postponed:
-            self._task_buffer.releaseOutputReports(postponed, self._owner, RETRY_IN, order.lease)
-        self._settle(judged, order)
+        taken = self._task_buffer.takeOutputReports(ReportOrder(self._owner, limit, user_jobs, grace, self._lease))
+        judged = [(item, self._judge_safely(item)) for item in taken]
+        self._release([item.report.PandaID for item, verdict in judged if verdict is None])
+        self._settle([(item, verdict) for item, verdict in judged if verdict is not None])
         return len(taken)
 
     def judge(self, taken: TakenReport) -> Verdict | None:
@@ -93,16 +81,32 @@ class Adder:
         if report.jobStatus == "esregister":
             log.warning("report dropped: this server has no event service")
             return drop
-        if job.jobStatus in _KILLED:
-            return replace(drop, files=_results(check_output(job, False, {}).changed))
-        if job.jobSubStatus == "pilot_closed":
+        if job.jobStatus in _KILLED or job.jobSubStatus == "pilot_closed":
+            lost = replace(drop, files=_results(check_output(job, False, {}).changed), blocks=blocks_of(job))
+            if job.jobStatus in _KILLED:
+                return lost
             changes = {"taskBufferErrorCode": EC_Kill, "taskBufferErrorDiag": "the pilot ended without doing work"}
-            return replace(drop, target=JobStatus.closed, by="killJob", changes=changes)
+            return replace(lost, target=JobStatus.closed, by="killJob", changes=changes)
         return self._judge_output(taken, job, log)
 
-    def _judge_output(self, taken: TakenReport, job: JobSpec, log: LogWrapper) -> Verdict | None:
+    def _judge_safely(self, taken: TakenReport) -> Verdict | None:
+        """Judge; a report on which we stumble shall not keep the others of its batch from being settled."""
         report = taken.report
+        try:
+            return self.judge(taken)
+        except Exception as error:  # noqa: BLE001 - a report is foreign data, and so is what plug-ins leave in a job
+            dump_error_message(LogWrapper(_log, f"<PandaID={report.PandaID}>"), f"report not judged error={error!r}")
+        return None if self._is_young(report) else _given_up(taken)
+
+    def _is_young(self, report: OutputReport) -> bool:
+        return self._clock() - report.timeStamp < LAST_CHANCE
+
+    def _judge_output(self, taken: TakenReport, job: JobSpec, log: LogWrapper) -> Verdict | None:
+        job = copy(job)  # plug-ins change it
+        report, before = taken.report, job.jobStatus
         good = report.jobStatus == "finished"
+        if before != JobStatus.transferring:
+            job.jobStatus = report.jobStatus
         try:
             entries = read_report(report.data)
             checked = check_output(job, good, entries)
@@ -111,29 +115,37 @@ class Adder:
             checked = check_output(job, False, {})
             checked.fail(str(error))
         job.Files = [*_untouched(job, checked), *checked.changed, *checked.added]
-        result = self._run_plugin(job, entries, log) if good and not checked.problem else AdderResult()
-        if result.statusCode == AdderStatus.temporary and self._clock() - report.timeStamp < LAST_CHANCE:
+        result = AdderResult() if checked.problem else self._run_plugin(job, entries, log)
+        if result.statusCode == AdderStatus.temporary and self._is_young(report):
             return None
         if result.statusCode != AdderStatus.succeeded:
-            checked = check_output(job, False, {})
-            checked.fail("output files could not be handled; see the log of the Adder")
+            checked.spoil("output files could not be handled; see the log of the Adder")
+        elif good and checked.problem is None:
+            _tell_fate(checked.changed + checked.added, result)
         target, changes = _target(job, good, checked.problem, result)
         log.info(f"judged target={target} problem={checked.problem} files={len(checked.changed)}")
+        if target == before:
+            log.warning(f"report dropped: the outputs of a job that is {before} are still there")
+            return Verdict(report.PandaID, report.attemptNr, None, files=_results(checked.changed))
+        awaited, libraries = what_waits_for(job)
         return Verdict(
             report.PandaID,
             report.attemptNr,
             target,
             changes=changes,
-            measures=self._measures(job, entries),
-            files=_results(_with_fate(checked.changed, result)),
+            measures=measure(job, entries, self._sites.get(job.computingSite).corepower, self._clock()),
+            files=_results(checked.changed),
             new_files=tuple(checked.added),
             blocks=blocks_of(job),
+            awaited=awaited,
+            libraries=libraries,
         )
 
     def _run_plugin(self, job: JobSpec, entries: dict[str, ReportedFile], log: LogWrapper) -> AdderResult:
+        counted = events_by_guid(job.metadata)
         extra: dict[str, dict[str, Any]] = {
             "surl": {lfn: entry.surl for lfn, entry in entries.items()},
-            "nevents": {lfn: entry.nevents for lfn, entry in entries.items()},
+            "nevents": {lfn: counted.get(entry.guid or "", entry.nevents) for lfn, entry in entries.items()},
             "endpoint": {lfn: list(entry.endpoint) for lfn, entry in entries.items()},
             "guid": {lfn: entry.guid for lfn, entry in entries.items()},
             "lbnr": {},
@@ -148,59 +160,58 @@ class Adder:
             return AdderResult(AdderStatus.fatal)
         return plugin.result
 
-    def _measures(self, job: JobSpec, entries: dict[str, ReportedFile]) -> JobMeasures:
-        outputs = [spec for spec in job.Files if spec.type in ("output", "log") and spec.status == "ready"]
-        power = self._sites.get(job.computingSite or "").corepower or 0.0
-        cores = job.actualCoreCount or job.coreCount or 1
-        hs06sec = None
-        if job.startTime is not None:
-            seconds = ((job.endTime or self._clock()) - job.startTime).total_seconds()
-            hs06sec = min(max(0, int(seconds * power * cores)), _MOST_HS06SEC)
-        return JobMeasures(
-            nOutputDataFiles=sum(spec.type == "output" for spec in outputs),
-            outputFileBytes=min(sum(spec.fsize or 0 for spec in outputs if spec.type == "output"), _MOST_BYTES),
-            nEvents=_events(job, entries),
-            hs06=int(power * cores),
-            hs06sec=hs06sec,
-        )
+    def _release(self, ids: list[int]) -> None:
+        if ids:
+            self._task_buffer.releaseOutputReports(ids, self._owner, RETRY_IN, self._lease)
 
-    def _settle(self, judged: list[Judged], order: ReportOrder) -> None:
+    def _settle(self, judged: list[tuple[TakenReport, Verdict]]) -> None:
         """Settle a batch in one transaction; if one of them makes it fail, settle them one by one."""
         if not judged:
             return
-        self._around(judged)
+        verdicts = [verdict for _, verdict in judged]
         try:
-            settled = self._task_buffer.settleOutputReports(order.owner, [item.verdict for item in judged])
+            settled = self._task_buffer.settleOutputReports(self._owner, verdicts)
         except Unavailable:
             raise
-        except PandaError as error:
-            if len(judged) == 1:
-                _log.error(
-                    f"<PandaID={judged[0].verdict.PandaID}> not settled, tried again later error={error.message}"
-                )
-                ids = [judged[0].verdict.PandaID]
-                self._task_buffer.releaseOutputReports(ids, order.owner, RETRY_IN, order.lease)
-                return
-            for item in judged:
-                self._settle([item], order)
+        except Exception as error:  # noqa: BLE001 - one bad verdict shall not keep the others from being settled
+            if len(judged) > 1:
+                for item in judged:
+                    self._settle([item])
+            else:
+                self._not_settled(*judged[0], error)
             return
+        for pid in settled.kept:
+            _log.error(f"<PandaID={pid}> verdict does not fit the job, judged again after the lease")
         moved = set(settled.moved)
-        for item in judged:
-            if item.job is not None and item.verdict.PandaID in moved and item.verdict.target == JobStatus.finished:
-                start_activation(self._task_buffer, item.job, settled.completed)
+        for verdict in verdicts:
+            if verdict.PandaID in moved and verdict.target in (JobStatus.failed, JobStatus.cancelled):
+                cancel_waiting(self._task_buffer, verdict.libraries)
 
-    def _around(self, judged: Iterable[Judged]) -> None:
-        """Tell jobs that wait for a library what became of it. Done before settling, because it may be repeated."""
-        for job, verdict in ((item.job, item.verdict) for item in judged if item.job is not None):
-            if job.prodSourceLabel != "panda" or verdict.target is None:
-                continue
-            for spec in job.Files:
-                if spec.type == "output" and spec.destinationDBlock:
-                    if verdict.target == JobStatus.finished:
-                        self._task_buffer.setLibraryFile(spec)
-                    elif verdict.target in (JobStatus.failed, JobStatus.cancelled):
-                        while self._task_buffer.cancelDownstreamJobs(spec.destinationDBlock):
-                            pass
+    def _not_settled(self, taken: TakenReport, verdict: Verdict, error: Exception) -> None:
+        """Fail a job whose report the database refuses for what is in it, or for a day; else try again later."""
+        log = LogWrapper(_log, f"<PandaID={verdict.PandaID}>")
+        dump_error_message(log, f"not settled target={verdict.target} error={error!r}")
+        last = _given_up(taken)
+        if (isinstance(error, BadRequest) or not self._is_young(taken.report)) and verdict != last:
+            self._settle([(taken, last)])
+        else:
+            self._release([verdict.PandaID])
+
+
+def _given_up(taken: TakenReport) -> Verdict:
+    """Return the verdict on a report that cannot be dealt with."""
+    report, job = taken.report, taken.job
+    verdict = Verdict(report.PandaID, report.attemptNr, None)
+    if job is None:
+        return verdict
+    return replace(
+        verdict,
+        target=JobStatus.failed,
+        changes={"ddmErrorCode": EC_Adder, "ddmErrorDiag": "the output report could not be dealt with"},
+        files=_results(check_output(job, False, {}).changed),
+        blocks=blocks_of(job),
+        libraries=what_waits_for(job)[1],
+    )
 
 
 def _target(job: JobSpec, good: bool, problem: str | None, result: AdderResult) -> tuple[JobStatus, dict[str, Any]]:
@@ -213,18 +224,19 @@ def _target(job: JobSpec, good: bool, problem: str | None, result: AdderResult) 
     changes: dict[str, Any] = {}
     explained = job.pilotErrorCode or job.taskBufferErrorCode == EC_WorkerDone or job.transExitCode not in (None, "0")
     if problem is not None and not explained:
-        changes = {"ddmErrorCode": EC_Adder, "ddmErrorDiag": problem}
-    killed = "tobekilled" in (job.commandToPilot or "").split(",")
+        own = job.ddmErrorCode  # of the plug-in, which may know better
+        changes = {"ddmErrorCode": own or EC_Adder, "ddmErrorDiag": (job.ddmErrorDiag if own else None) or problem}
+    killed = KILL in (job.commandToPilot or "").split(",")
     return (JobStatus.cancelled if killed else JobStatus.failed), changes
 
 
-def _with_fate(files: Iterable[FileSpec], result: AdderResult) -> list[FileSpec]:
-    for spec in (changed := list(files)):
+def _tell_fate(files: Iterable[FileSpec], result: AdderResult) -> None:
+    """Mark the files that still move or wait for a merge."""
+    for spec in files:
         if spec.lfn in result.mergingFiles:
             spec.status = "merging"
         elif spec.lfn in result.transferringFiles:
             spec.status = "transferring"
-    return changed
 
 
 def _untouched(job: JobSpec, checked: CheckedOutput) -> list[FileSpec]:
@@ -238,13 +250,3 @@ def _results(files: Iterable[FileSpec]) -> tuple[FileResult, ...]:
         for f in files
         if f.row_ID is not None
     )
-
-
-def _events(job: JobSpec, entries: dict[str, ReportedFile]) -> int:
-    """Events that the job made: from the payload's report, else from the output report, else what the pilot said."""
-    try:
-        outputs = json.loads(job.metadata or "{}")["files"]["output"]
-        return sum(int(sub.get("nentries") or 0) for output in outputs for sub in output.get("subFiles", ()))
-    except (ValueError, KeyError, TypeError, AttributeError):
-        counted = [entry.nevents for entry in entries.values() if entry.nevents is not None]
-        return max(counted, default=job.nEvents or 0)

@@ -13,12 +13,12 @@ class AdderSimplePlugin(AdderPluginBase):
     """Register output and log files at the queue's default write endpoint; without a DDM there is nothing to do."""
 
     def execute(self) -> None:
-        """Register the files in one request; the catalogue's refusal is final, its absence is not."""
+        """Register what the job has made in one request; the catalogue's refusal is final, its absence is not."""
         if self.ddm is None:
             return
         files = []
         for spec in self.job.Files:
-            if spec.type not in ("output", "log") or spec.destinationSE == "local":
+            if spec.type not in ("output", "log") or spec.status != "ready" or spec.destinationSE == "local":
                 continue
             if not spec.GUID:
                 spec.GUID = str(uuid.uuid4())
@@ -33,4 +33,3 @@ class AdderSimplePlugin(AdderPluginBase):
         except ExternalError as error:
             self.logger.warning(f"catalogue not available error={error.message}")
             self.result.statusCode = AdderStatus.temporary
-

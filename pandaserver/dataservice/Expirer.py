@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
-from pandaserver.dataservice.Closer import close_blocks_of
+from pandaserver.dataservice.Closer import after_end
 from pandaserver.taskbuffer.expiry import ExpiryRule
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def _apply(task_buffer: TaskBuffer, rule: ExpiryRule) -> int:
     while jobs := task_buffer.expireJobs(rule, CHUNK):
         total += len(jobs)
         _log.info(f"killed n={len(jobs)} code={rule.code} rule={rule.name!r} first={jobs[0].PandaID}")
-        close_blocks_of(task_buffer, jobs)
+        after_end(task_buffer, jobs)
         if len(jobs) < CHUNK:
             break
     return total

@@ -30,6 +30,13 @@ class CheckedOutput:
         """Keep the first problem."""
         self.problem = self.problem or problem
 
+    def spoil(self, problem: str) -> None:
+        """Give up all outputs."""
+        self.fail(problem)
+        for spec in (*self.changed, *self.added):
+            if spec.type in _OUTPUTS:
+                spec.status = "failed"
+
 
 def check_output(job: JobSpec, good: bool, report: Mapping[str, ReportedFile]) -> CheckedOutput:
     """Apply a report to copies of the job's files. ``good``: the pilot reported success.
@@ -58,9 +65,7 @@ def check_output(job: JobSpec, good: bool, report: Mapping[str, ReportedFile]) -
         _accept(checked, extra, report[lfn], good)
         checked.added.append(extra)
     if good and checked.problem:
-        for spec in (*checked.changed, *checked.added):
-            if spec.type in _OUTPUTS:
-                spec.status = "failed"
+        checked.spoil(checked.problem)
     return checked
 
 
@@ -74,7 +79,7 @@ def _check_promised(
         _accept(checked, spec, entry, good)
     elif not good:
         spec.status = "failed"
-    elif optional or "an" in (spec.dispatchDBlockToken or "").split(","):
+    elif optional or spec.status == "nooutput" or "an" in (spec.dispatchDBlockToken or "").split(","):
         spec.status = "nooutput"
     else:
         spec.status = "failed"

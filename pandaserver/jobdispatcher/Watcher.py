@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Final
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
-from pandaserver.dataservice.Closer import close_blocks_of
+from pandaserver.dataservice.Closer import after_end
 from pandaserver.taskbuffer.lost_jobs import LostRule
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Watcher:
         while jobs := self._task_buffer.failLostJobs(rule, CHUNK):
             total += len(jobs)
             _log.info(f"failed n={len(jobs)} rule={rule.name!r} first={jobs[0].PandaID} last={jobs[-1].PandaID}")
-            close_blocks_of(self._task_buffer, jobs)
+            after_end(self._task_buffer, jobs)
             if len(jobs) < CHUNK:
                 break
         return total

@@ -8,23 +8,25 @@ from typing import Generic, ParamSpec, Self, TypeVar, overload
 from pandaserver.taskbuffer.bridge import Caller
 from pandaserver.taskbuffer.db_proxy_mods import (
     dataset,
-    job_expiry,
+    dataset_scan,
     job_dispatch,
+    job_expiry,
     job_kill,
     job_library,
     job_output,
     job_query,
     job_setup,
-    job_statistics,
     job_state,
+    job_statistics,
     job_submit,
-    job_watch,
     job_update,
+    job_watch,
     lease,
     parameter,
-    secret,
     sandbox,
+    secret,
     site_config,
+    transfer,
     user,
     worker,
 )
@@ -128,7 +130,16 @@ class TaskBuffer:
     cancelDownstreamJobs = proxied(job_library.cancel_downstream_jobs)
     failLostJobs = proxied(job_watch.fail_lost_jobs)
     expireJobs = proxied(job_expiry.expire_jobs)
+    awaitedLibraries = proxied(job_library.awaited_libraries)
+    takeTransferredJobs = proxied(transfer.take_transferred_jobs)
+    storeOutputReports = proxied(transfer.store_output_reports)
+    failOverdueTransfers = proxied(transfer.fail_overdue_transfers)
+    takeAssignedJobs = proxied(transfer.take_assigned_jobs)
     closeDatasets = proxied(dataset.close_datasets)
+    completeClosedDatasets = proxied(dataset_scan.complete_closed_datasets)
+    reopenStuckDatasets = proxied(dataset_scan.reopen_stuck_datasets)
+    freezeDatasets = proxied(dataset_scan.freeze_datasets)
+    markServedDatasets = proxied(dataset_scan.mark_served_datasets)
 
     # -- statistics and parameters
     refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)

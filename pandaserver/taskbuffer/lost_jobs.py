@@ -6,6 +6,7 @@ is never lost while its output report waits for the Adder.
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,10 +21,14 @@ from pandaserver.taskbuffer.ErrorCode import (
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.states import JobStatus
 
+#: Names that one list of a statement holds.
+LONGEST_LIST: Final = 1000
+
 RUNNING_LIKE: Final = (JobStatus.starting, JobStatus.stagein, JobStatus.running, JobStatus.stageout)
 
 ANALYSIS: Final = "prodSourceLabel IN ('user', 'panda')"
 NOT_ANALYSIS: Final = "(prodSourceLabel IS NULL OR prodSourceLabel NOT IN ('user', 'panda'))"
+#: Whoever has reported waits for the Adder, however slow that is.
 _NO_REPORT: Final = """NOT EXISTS (
         SELECT 1 FROM ATLAS_PANDA.Job_Output_Report r WHERE r.PandaID = ATLAS_PANDA.jobsActive4.PandaID
     )"""
@@ -31,12 +36,16 @@ _NO_REPORT: Final = """NOT EXISTS (
 
 @dataclass(frozen=True, slots=True)
 class LostRule:
-    """Which jobs of the active table are lost. ``conditions`` are canonical SQL; ``minutes`` is the patience."""
+    """Which jobs of the active table are lost. ``conditions`` are canonical SQL; ``minutes`` is the patience.
+
+    Silence begins with the last change of the job, or with its end if ``since_end`` is given.
+    """
 
     name: str
     statuses: tuple[JobStatus, ...]
     minutes: float
     conditions: tuple[str, ...] = ()
+    since_end: bool = False
     sites: tuple[str, ...] | None = None  # only jobs of these queues
     except_sites: tuple[str, ...] = ()  # never jobs of these queues
 
@@ -47,16 +56,17 @@ def heartbeat_rules(analysis_hours: float, holding_hours: float) -> tuple[LostRu
     minutes = analysis_hours * 60
     return (
         LostRule("analysis heartbeat", RUNNING_LIKE, minutes, (ANALYSIS,)),
-        LostRule("analysis transferring", (JobStatus.transferring,), minutes, (ANALYSIS,)),
+        LostRule("analysis transferring", (JobStatus.transferring,), minutes, (ANALYSIS, _NO_REPORT)),
         LostRule("sent", (JobStatus.sent,), 30),
         LostRule(
             "holding analysis",
             holding,
             180,
             ("prodSourceLabel IN ('user', 'panda', 'ddm')", "stateChangeTime <> modificationTime", _NO_REPORT),
+            since_end=True,
         ),
-        LostRule("holding high priority", holding, 180, ("currentPriority > 800", _NO_REPORT)),
-        LostRule("holding", holding, holding_hours * 60, (_NO_REPORT,)),
+        LostRule("holding high priority", holding, 180, ("currentPriority > 800", _NO_REPORT), since_end=True),
+        LostRule("holding", holding, holding_hours * 60, (_NO_REPORT,), since_end=True),
     )
 
 
@@ -65,9 +75,12 @@ def production_rule(hours: float, except_sites: tuple[str, ...]) -> LostRule:
     return LostRule("production heartbeat", RUNNING_LIKE, hours * 60, (NOT_ANALYSIS,), except_sites=except_sites)
 
 
-def workflow_rule(workflow: str, hours: float, sites: tuple[str, ...]) -> LostRule:
-    """Return the heartbeat rule of the queues with that workflow."""
-    return LostRule(f"{workflow} heartbeat", RUNNING_LIKE, hours * 60, sites=sites)
+def workflow_rules(workflow: str, hours: float, sites: Sequence[str]) -> tuple[LostRule, ...]:
+    """Return the heartbeat rules of the queues with that workflow, each for as many as one statement takes."""
+    return tuple(
+        LostRule(f"{workflow} heartbeat", RUNNING_LIKE, hours * 60, sites=tuple(some))
+        for some in batched(sites, LONGEST_LIST)
+    )
 
 
 def reason_of_loss(job: JobSpec, rule: LostRule) -> tuple[int, str]:
@@ -84,3 +97,8 @@ def reason_of_loss(job: JobSpec, rule: LostRule) -> tuple[int, str]:
     if job.jobStatus == JobStatus.transferring:
         return EC_Transferring, f"timeout in transferring; last heartbeat at {last}"
     return EC_Timeout, f"timeout in {job.jobStatus}; last heartbeat at {last}"
+
+
+def batched(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """Return the names in pieces of at most ``size``."""
+    return (names[start : start + size] for start in range(0, len(names), size))

@@ -79,6 +79,8 @@ class Verdict:
     files: tuple[FileResult, ...] = ()
     new_files: tuple[FileSpec, ...] = ()  # outputs whose number the payload decided
     blocks: tuple[BlockOfJob, ...] = ()
+    awaited: tuple[str, ...] = ()  # datasets whose completion by this job lets other jobs begin
+    libraries: tuple[FileSpec, ...] = ()  # what a build job made; complete when the job is
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,20 @@ class BlockOfJob:
 
 @dataclass(frozen=True, slots=True)
 class Settled:
-    """What a batch of verdicts did: jobs that moved, and datasets that are complete now."""
+    """What a batch of verdicts did: jobs that moved, datasets that are complete now, jobs that began to be ready.
 
-    moved: tuple[int, ...]
-    completed: tuple[str, ...]
+    ``kept`` are live jobs that the verdict does not fit: their reports stay and are judged again after the lease.
+    """
+
+    moved: tuple[int, ...] = ()
+    completed: tuple[str, ...] = ()
+    activated: tuple[int, ...] = ()
+    kept: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class AwaitedLibrary:
+    """A library that jobs wait for although its build job has ended: it is there, or never will be."""
+
+    name: str
+    is_there: bool

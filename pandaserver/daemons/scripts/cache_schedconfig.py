@@ -19,6 +19,8 @@ _log = PandaLogger().getLogger("cache_schedconfig")
 
 ALL_QUEUES: Final = "schedconfig.all.json"
 _SUFFIXES: Final = (".all.json", ".pilot.json", ".pilot.pilot")
+#: Begin of a file that is being written; left behind by whoever was killed meanwhile.
+_UNFINISHED: Final = ".new-"
 _FILE_NAME: Final = re.compile(r"[\w.+@-]+")
 
 #: What the short forms hold: the facts that a pilot's wrapper asks for before the pilot runs.
@@ -51,7 +53,7 @@ def write_queues(directory: Path, queues: Mapping[str, Mapping[str, Any]]) -> in
         wanted[f"{name}.pilot.json"] = _json(brief)
         wanted[f"{name}.pilot.pilot"] = "|".join(f"{key}={_word(value)}" for key, value in sorted(brief.items()))
     for stale in directory.iterdir():
-        if stale.name.endswith(_SUFFIXES) and stale.name not in wanted:
+        if stale.name.startswith(_UNFINISHED) or (stale.name.endswith(_SUFFIXES) and stale.name not in wanted):
             stale.unlink()
     return sum(_replace(directory / name, text) for name, text in wanted.items())
 
@@ -67,7 +69,7 @@ def _word(value: Any) -> str:
 def _replace(path: Path, text: str) -> bool:
     if path.is_file() and path.read_text() == text:
         return False
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=".new-")
+    handle, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
     with os.fdopen(handle, "w") as file:
         file.write(text)
     Path(name).chmod(0o644)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from time import time
 from typing import Any, Final
@@ -11,10 +11,11 @@ from typing import Any, Final
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.daemons.environment import configuration, required, site_mapper
+from pandaserver.daemons.sections import run_sections
 from pandaserver.dataservice.Expirer import expire
 from pandaserver.jobdispatcher.Watcher import Watcher
 from pandaserver.taskbuffer.expiry import expiry_rules
-from pandaserver.taskbuffer.lost_jobs import LostRule, heartbeat_rules, production_rule, workflow_rule
+from pandaserver.taskbuffer.lost_jobs import LostRule, heartbeat_rules, production_rule, workflow_rules
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
@@ -27,20 +28,34 @@ DEFINED_HOURS: Final = 4.0
 WAITING_HOURS: Final = 1.0
 
 CACHE_DAYS: Final = 7.0
+CORE_DUMPS: Final = "core.[0-9]*"
 _PER_WORKFLOW: Final = "HEARTBEAT_TIMEOUT_"
 
 
 def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:  # noqa: ARG001
     """Apply every limit once."""
     tbuf = required(tbuf)
-    timeouts, heartbeats = tbuf.getConfigValues("job_timeout"), tbuf.getConfigValues("watcher")
-    sites = site_mapper(tbuf).sites
-    lost = Watcher(tbuf).run(lost_rules(timeouts, heartbeats, sites))
-    rules = expiry_rules(hours(timeouts, "defined", DEFINED_HOURS), hours(timeouts, "waiting", WAITING_HOURS))
-    expired = expire(tbuf, rules)
     server = configuration().server
-    files = remove_files(server.cache_dir.glob("*"), CACHE_DAYS) + remove_files(server.logdir.parent.glob("core.*"), 0)
-    LogWrapper(_log, None).info(f"done lost={lost} expired={expired} files={files}")
+    run_sections(
+        LogWrapper(_log, None),
+        {
+            "lost": lambda: _fail_lost(tbuf),
+            "expired": lambda: _expire(tbuf),
+            "cached files": lambda: remove_files(server.cache_dir.glob("*"), CACHE_DAYS),
+            "core dumps": lambda: remove_files(server.logdir.parent.glob(CORE_DUMPS), 0),
+        },
+    )
+
+
+def _fail_lost(tbuf: TaskBuffer) -> int:
+    timeouts, heartbeats = tbuf.getConfigValues("job_timeout"), tbuf.getConfigValues("watcher")
+    return Watcher(tbuf).run(lost_rules(timeouts, heartbeats, site_mapper(tbuf).sites))
+
+
+def _expire(tbuf: TaskBuffer) -> int:
+    timeouts = tbuf.getConfigValues("job_timeout")
+    rules = expiry_rules(hours(timeouts, "defined", DEFINED_HOURS), hours(timeouts, "waiting", WAITING_HOURS))
+    return expire(tbuf, rules)
 
 
 def lost_rules(
@@ -65,8 +80,9 @@ def lost_rules(
             float(heartbeats.get(f"{_PER_WORKFLOW}production", HEARTBEAT_HOURS)), tuple(sorted({*special, *paused}))
         ),
         *(
-            workflow_rule(workflow, float(heartbeats[f"{_PER_WORKFLOW}{workflow}"]), tuple(sorted(names)))
+            rule
             for workflow, names in sorted(by_workflow.items())
+            for rule in workflow_rules(workflow, float(heartbeats[f"{_PER_WORKFLOW}{workflow}"]), sorted(names))
         ),
     ]
 
@@ -76,7 +92,7 @@ def hours(timeouts: Mapping[str, Any], name: str, default: float) -> float:
     return float(timeouts.get(f"TIMEOUT_{name}_hours", timeouts.get(f"TIMEOUT_{name}", default)))
 
 
-def remove_files(paths: Any, days: float) -> int:
+def remove_files(paths: Iterable[Path], days: float) -> int:
     """Remove plain files that were not touched for that many days; return how many."""
     removed = 0
     for path in paths:

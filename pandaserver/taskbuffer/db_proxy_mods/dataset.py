@@ -19,10 +19,13 @@ LOCK_BLOCKS = """
     FOR UPDATE
 """
 
-COUNT_OPEN_FILES = """
-    SELECT destinationDBlock, COUNT(*) FROM ATLAS_PANDA.filesTable4
-    WHERE destinationDBlock IN (:names[]) AND status = 'unknown'
-    GROUP BY destinationDBlock
+#: A file that is still on its way keeps its dataset open, as does one that nobody has made yet.
+OPEN_BLOCKS = """
+    SELECT d.name FROM ATLAS_PANDA.Datasets d
+    WHERE d.type = 'output' AND d.name IN (:names[]) AND EXISTS (
+        SELECT 1 FROM ATLAS_PANDA.filesTable4 f
+        WHERE f.destinationDBlock = d.name AND f.status IN ('unknown', 'pending', 'transferring')
+    )
 """
 
 TOUCH_BLOCKS = """
@@ -54,7 +57,7 @@ def close_blocks(tx: Transaction, blocks: Sequence[BlockOfJob]) -> tuple[str, ..
     closable = {row[0] for row in tx.rows(LOCK_BLOCKS, names=names) if row[1] not in _PAST_CLOSING}
     if not closable:
         return ()
-    still_open = {row[0] for row in tx.rows(COUNT_OPEN_FILES, names=sorted(closable))}
+    still_open = {row[0] for row in tx.rows(OPEN_BLOCKS, names=sorted(closable))}
     if still_open:
         tx.change(TOUCH_BLOCKS, names=sorted(still_open))
     return tuple(

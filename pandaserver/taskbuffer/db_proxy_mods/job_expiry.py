@@ -17,7 +17,7 @@ SYSTEM: Final = Killer(is_system=True)
 
 @operation(timeout=120)
 def expire_jobs(tx: Transaction, rule: ExpiryRule, limit: int) -> list[JobSpec]:
-    """Kill up to ``limit`` jobs that the rule gives up; return them, with files, as they were before."""
+    """Kill up to ``limit`` jobs that the rule gives up; return those that were killed, with files, as they were."""
     ids = tx.claim(
         f"ATLAS_PANDA.{rule.table}",
         key="PandaID",
@@ -29,5 +29,6 @@ def expire_jobs(tx: Transaction, rule: ExpiryRule, limit: int) -> list[JobSpec]:
     if not ids:
         return []
     jobs = load_jobs(tx, ids, tables=(rule.table,), parameters=False)
-    kill_jobs(tx, KillRequest(tuple(ids), SYSTEM, rule.code, diag=f"too long without progress: {rule.name}"))
-    return jobs
+    request = KillRequest(tuple(ids), SYSTEM, rule.code, diag=f"too long without progress: {rule.name}")
+    killed = {pid for pid, was_killed in zip(ids, kill_jobs(tx, request), strict=True) if was_killed}
+    return [job for job in jobs if job.PandaID in killed]

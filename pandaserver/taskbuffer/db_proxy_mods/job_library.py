@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.ErrorCode import EC_Kill
 from pandaserver.taskbuffer.FileSpec import FileSpec
+from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.operation import operation
-from pandaserver.taskbuffer.states import JobStatus
+from pandaserver.taskbuffer.reports import AwaitedLibrary
+from pandaserver.taskbuffer.states import ARCHIVED, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
 
 #: Waiting jobs that one call cancels at most.
@@ -27,6 +30,14 @@ WAITING_FOR = """
         WHERE f.PandaID = j.PandaID AND f.dispatchDBlock = :dispatchDBlock AND f.type = 'input'
     )
     ORDER BY j.PandaID FETCH FIRST :n ROWS ONLY
+"""
+
+ENDED_BUILDS = """
+    SELECT i.dispatchDBlock, b.jobStatus
+    FROM ATLAS_PANDA.filesTable4 i, ATLAS_PANDA.filesTable4 o, ATLAS_PANDA.jobsArchived4 b
+    WHERE i.PandaID IN (:ids[]) AND i.type = 'input' AND i.status NOT IN ('ready', 'cached')
+      AND o.destinationDBlock = i.dispatchDBlock AND o.lfn = i.lfn AND o.type = 'output'
+      AND b.PandaID = o.PandaID AND b.prodSourceLabel = 'panda'
 """
 
 FAIL_OUTPUTS = """
@@ -50,8 +61,8 @@ def set_library_file(tx: Transaction, library: FileSpec) -> int:
 
 
 @operation(timeout=60)
-def cancel_downstream_jobs(tx: Transaction, dataset: str) -> int:
-    """Cancel up to 20 jobs that wait for a library which will never exist; return how many."""
+def cancel_downstream_jobs(tx: Transaction, dataset: str) -> list[JobSpec]:
+    """Cancel up to 20 jobs that wait for a library which will never exist; return them, with files."""
     ids = [row[0] for row in tx.rows(WAITING_FOR, dispatchDBlock=dataset, n=CHUNK)]
     moved = move_jobs(
         tx,
@@ -61,6 +72,16 @@ def cancel_downstream_jobs(tx: Transaction, dataset: str) -> int:
         taskBufferErrorCode=EC_Kill,
         taskBufferErrorDiag="the job that builds the library failed",
     )
-    if moved:
-        tx.change(FAIL_OUTPUTS, ids=moved)
-    return len(moved)
+    if not moved:
+        return []
+    tx.change(FAIL_OUTPUTS, ids=moved)
+    return load_jobs(tx, moved, tables=(ARCHIVED,), parameters=False)
+
+
+@operation(timeout=60)
+def awaited_libraries(tx: Transaction, ids: list[int]) -> list[AwaitedLibrary]:
+    """Return the libraries that jobs still wait for although the job that builds them has ended."""
+    return [
+        AwaitedLibrary(name, status == JobStatus.finished)
+        for name, status in sorted(set(tx.rows(ENDED_BUILDS, ids=ids)))
+    ]

@@ -4,15 +4,25 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import fields
 from typing import Any, Final
 
 from pandaserver.taskbuffer.db_proxy_mods.dataset import close_blocks
+from pandaserver.taskbuffer.db_proxy_mods.job_library import set_library_file
 from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
+from pandaserver.taskbuffer.db_proxy_mods.job_setup import dispatch_arrived
 from pandaserver.taskbuffer.FileSpec import FILE_ATTRIBUTES
 from pandaserver.taskbuffer.operation import operation
-from pandaserver.taskbuffer.reports import BlockOfJob, OutputReport, ReportOrder, Settled, TakenReport, Verdict
+from pandaserver.taskbuffer.reports import (
+    FileResult,
+    JobMeasures,
+    OutputReport,
+    ReportOrder,
+    Settled,
+    TakenReport,
+    Verdict,
+)
 from pandaserver.taskbuffer.states import ACTIVE, ARCHIVED, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
 
@@ -21,22 +31,23 @@ _FREE: Final = "(lockedTime IS NULL OR lockedTime < CURRENT_TIMESTAMP - :lease *
 _OF_USERS: Final = "prodSourceLabel = 'user'"
 _OF_OTHERS: Final = "(prodSourceLabel IS NULL OR prodSourceLabel <> 'user')"
 
-LOCK_REPORTS = """
+#: Of two attempts of one job, another Adder may hold the other one.
+LOCK_REPORTS = f"""
     UPDATE ATLAS_PANDA.Job_Output_Report SET lockedBy = :owner, lockedTime = CURRENT_TIMESTAMP
-    WHERE PandaID IN (:ids[])
+    WHERE PandaID IN (:ids[]) AND {_FREE}
 """
 
 READ_REPORTS = """
     SELECT PandaID, attemptNr, jobStatus, data, timeStamp, prodSourceLabel
     FROM ATLAS_PANDA.Job_Output_Report
-    WHERE PandaID IN (:ids[])
-    ORDER BY timeStamp, PandaID
+    WHERE PandaID IN (:ids[]) AND lockedBy = :owner
+    ORDER BY timeStamp, PandaID, attemptNr
 """
 
 OURS = """
-    SELECT PandaID FROM ATLAS_PANDA.Job_Output_Report
+    SELECT PandaID, attemptNr FROM ATLAS_PANDA.Job_Output_Report
     WHERE PandaID IN (:ids[]) AND lockedBy = :owner
-    ORDER BY PandaID
+    ORDER BY PandaID, attemptNr
     FOR UPDATE
 """
 
@@ -55,13 +66,20 @@ MEASURE = """
     UPDATE ATLAS_PANDA.jobsActive4
     SET nOutputDataFiles = :nOutputDataFiles, outputFileBytes = :outputFileBytes, nEvents = :nEvents,
         hs06 = :hs06, hs06sec = :hs06sec, endTime = COALESCE(endTime, CURRENT_TIMESTAMP)
-    WHERE PandaID = :PandaID AND jobStatus IN ('holding', 'transferring')
+    WHERE PandaID = :PandaID AND COALESCE(attemptNr, 0) = :attemptNr
 """
 
 SET_FILE = """
     UPDATE ATLAS_PANDA.filesTable4
     SET status = :status, lfn = :lfn, GUID = :GUID, fsize = :fsize, md5sum = :md5sum, checksum = :checksum
     WHERE row_ID = :row_ID
+"""
+
+#: A pilot may have begun another attempt since the report was read.
+_SAME_ATTEMPT: Final = "COALESCE(attemptNr, 0) = :attemptNr"
+
+STILL_LIVE = """
+    SELECT PandaID, COALESCE(attemptNr, 0) FROM ATLAS_PANDA.jobsActive4 WHERE PandaID IN (:ids[])
 """
 
 
@@ -81,8 +99,8 @@ def take_output_reports(tx: Transaction, order: ReportOrder) -> list[TakenReport
     )
     if not ids:
         return []
-    tx.change(LOCK_REPORTS, ids=ids, owner=order.owner)
-    reports = [OutputReport(*row) for row in tx.rows(READ_REPORTS, ids=ids)]
+    tx.change(LOCK_REPORTS, ids=ids, owner=order.owner, lease=order.lease)
+    reports = [OutputReport(*row) for row in tx.rows(READ_REPORTS, ids=ids, owner=order.owner)]
     jobs = {job.PandaID: job for job in load_jobs(tx, ids, tables=(ACTIVE, ARCHIVED), parameters=False, metadata=True)}
     return [TakenReport(report, jobs.get(report.PandaID)) for report in reports]
 
@@ -97,29 +115,70 @@ def release_output_reports(tx: Transaction, ids: list[int], owner: str, retry_in
 def settle_output_reports(tx: Transaction, owner: str, verdicts: list[Verdict]) -> Settled:
     """Carry out verdicts: job, files, datasets and report of each in one transaction.
 
-    A verdict whose report is not ours any more is ignored: whoever took it over decides.
+    A verdict whose report is not ours any more is ignored: whoever took it over decides. One that does not fit the job
+    any more changes nothing; its report goes, unless the job still lives in that attempt.
     """
-    ours = {row[0] for row in tx.rows(OURS, ids=[v.PandaID for v in verdicts], owner=owner)}
-    held = [verdict for verdict in verdicts if verdict.PandaID in ours]
-    tx.change_many(MEASURE, [{"PandaID": v.PandaID, **asdict(v.measures)} for v in held if v.measures])
+    ours = set(tx.rows(OURS, ids=sorted({v.PandaID for v in verdicts}), owner=owner))
+    held = [verdict for verdict in verdicts if (verdict.PandaID, verdict.attemptNr) in ours]
+    tx.change_many(
+        MEASURE, [{"PandaID": v.PandaID, "attemptNr": v.attemptNr, **_values(v.measures)} for v in held if v.measures]
+    )
     moved = _move(tx, held)
-    tx.change_many(SET_FILE, [asdict(r) for v in held if v.target is None or v.PandaID in moved for r in v.files])
-    _add_files(tx, [v for v in held if v.PandaID in moved])
-    tx.change_many(DELETE_REPORTS, [{"PandaID": v.PandaID, "attemptNr": v.attemptNr, "owner": owner} for v in held])
-    blocks: dict[str, BlockOfJob] = {block.name: block for verdict in held for block in verdict.blocks}
-    return Settled(tuple(sorted(moved)), close_blocks(tx, [blocks[name] for name in sorted(blocks)]))
+    done = [v for v in held if v.target is None or v.PandaID in moved]
+    tx.change_many(SET_FILE, [_values(result) for v in done for result in v.files])
+    _add_files(tx, [v for v in done if v.target is not None])
+    kept = _still_live(tx, [v for v in held if v.target is not None and v.PandaID not in moved])
+    tx.change_many(
+        DELETE_REPORTS,
+        [{"PandaID": v.PandaID, "attemptNr": v.attemptNr, "owner": owner} for v in held if v.PandaID not in kept],
+    )
+    blocks = {block.name: block for verdict in done for block in verdict.blocks}
+    completed = close_blocks(tx, [blocks[name] for name in sorted(blocks)])
+    finished = [v for v in done if v.target is JobStatus.finished]
+    return Settled(
+        tuple(sorted(moved)), completed, tuple(_release_waiting(tx, finished, completed)), tuple(sorted(kept))
+    )
+
+
+def _values(record: Any) -> dict[str, Any]:
+    return {name: getattr(record, name) for name in _FIELDS[type(record)]}
+
+
+_FIELDS: Final = {kind: tuple(f.name for f in fields(kind)) for kind in (FileResult, JobMeasures)}
 
 
 def _move(tx: Transaction, verdicts: Sequence[Verdict]) -> set[int]:
     """Move jobs, many at once where they go the same way; values of their own are written before."""
-    groups: dict[tuple[JobStatus, str, frozenset[tuple[str, Any]]], list[int]] = defaultdict(list)
-    for verdict in sorted(verdicts, key=lambda v: v.PandaID):
-        if verdict.target is not None:
-            groups[verdict.target, verdict.by, frozenset(verdict.changes.items())].append(verdict.PandaID)
+    groups: dict[tuple[JobStatus, str, int, frozenset[tuple[str, Any]]], list[int]] = defaultdict(list)
+    for v in sorted(verdicts, key=lambda v: v.PandaID):
+        if v.target is not None:
+            groups[v.target, v.by, v.attemptNr, frozenset(v.changes.items())].append(v.PandaID)
     moved: set[int] = set()
-    for (target, by, changes), ids in groups.items():
-        moved.update(move_jobs(tx, ids, target, by=by, **dict(changes)))
+    for (target, by, attempt, changes), ids in groups.items():
+        binds = {"attemptNr": attempt}
+        moved.update(move_jobs(tx, ids, target, by=by, where=(_SAME_ATTEMPT,), binds=binds, **dict(changes)))
     return moved
+
+
+def _still_live(tx: Transaction, unmoved: Sequence[Verdict]) -> set[int]:
+    """Return the jobs of verdicts that did not apply although the job is where the report left it."""
+    if not unmoved:
+        return set()
+    live: dict[int, int] = dict(tx.rows(STILL_LIVE, ids=[v.PandaID for v in unmoved]))
+    return {v.PandaID for v in unmoved if live.get(v.PandaID) == v.attemptNr}
+
+
+def _release_waiting(tx: Transaction, finished: Sequence[Verdict], completed: Sequence[str]) -> list[int]:
+    """Activate the jobs that waited for what has just been completed.
+
+    A library that no Setupper plug-in registered as a dataset is complete when its build job is.
+    """
+    names = {name for verdict in finished for name in verdict.awaited if name in completed}
+    for library in (library for verdict in finished for library in verdict.libraries):
+        if library.destinationDBlock:
+            set_library_file(tx, library)
+            names.add(library.destinationDBlock)
+    return [pid for name in sorted(names) for pid in dispatch_arrived(tx, name)]
 
 
 def _add_files(tx: Transaction, verdicts: Sequence[Verdict]) -> None:

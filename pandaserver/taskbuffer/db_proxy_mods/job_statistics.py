@@ -12,6 +12,9 @@ _SNAPSHOTS: Final = {"Jobs_Share_Stats": ACTIVE, "JobsDefined_Share_Stats": DEFI
 
 CLEAR: Final = {stats: f"DELETE FROM ATLAS_PANDA.{stats}" for stats in _SNAPSHOTS}
 
+#: Cores of a job; unset or 0 leaves the choice to the queue.
+_CORES: Final = "CASE WHEN coreCount > 0 THEN coreCount ELSE 1 END"
+
 #: A job whose queue has no core power still counts, with its cores.
 FILL: Final = {
     stats: f"""

@@ -4,33 +4,33 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import Sql, move_jobs
 from pandaserver.taskbuffer.ErrorCode import EC_WORKER_ALREADY_DONE
 from pandaserver.taskbuffer.JobSpec import JobSpec
-from pandaserver.taskbuffer.lost_jobs import LostRule, reason_of_loss
+from pandaserver.taskbuffer.lost_jobs import LONGEST_LIST, LostRule, batched, reason_of_loss
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.states import ACTIVE, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
 
 _SILENT: Final = "modificationTime < CURRENT_TIMESTAMP - :minutes * INTERVAL '1' MINUTE"
+_SILENT_SINCE_END: Final = f"({_SILENT} OR {_SILENT.replace('modificationTime', 'endTime')})"
 _STATUSES: Final = "jobStatus IN (:statuses[])"
 _AT_SITES: Final = "computingSite IN (:sites[])"
-_NOT_AT_SITES: Final = "computingSite NOT IN (:except_sites[])"
 
 FAIL_OUTPUTS = """
     UPDATE ATLAS_PANDA.filesTable4 SET status = 'failed'
     WHERE PandaID IN (:ids[]) AND type IN ('output', 'log')
 """
 
-#: The worker that was linked to the job last, if it ended before the job did.
-ENDED_WORKERS = """
-    SELECT r.PandaID, w.status, w.errorCode, w.diagMessage
+#: The workers of jobs and how they are.
+WORKERS = """
+    SELECT r.PandaID, w.lastUpdate, w.status, w.errorCode, w.diagMessage
     FROM ATLAS_PANDA.Harvester_Rel_Jobs_Workers r, ATLAS_PANDA.Harvester_Workers w
     WHERE r.PandaID IN (:ids[]) AND w.harvesterID = r.harvesterID AND w.workerID = r.workerID
-    ORDER BY r.PandaID, w.lastUpdate
 """
 
 _WORKER_ENDS: Final = frozenset({"finished", "failed", "cancelled", "missed"})
@@ -39,14 +39,14 @@ _WORKER_ENDS: Final = frozenset({"finished", "failed", "cancelled", "missed"})
 @operation(timeout=120)
 def fail_lost_jobs(tx: Transaction, rule: LostRule, limit: int) -> list[JobSpec]:
     """Fail up to ``limit`` jobs that are lost by that rule; return them, with files, as they were before."""
-    where = [_STATUSES, _SILENT, *rule.conditions]
+    where = [_STATUSES, _SILENT_SINCE_END if rule.since_end else _SILENT, *rule.conditions]
     binds: dict[str, Any] = {"statuses": [str(s) for s in rule.statuses], "minutes": rule.minutes}
     if rule.sites is not None:
         where.append(_AT_SITES)
         binds["sites"] = list(rule.sites)
-    if rule.except_sites:
-        where.append(_NOT_AT_SITES)
-        binds["except_sites"] = list(rule.except_sites)
+    for n, names in enumerate(batched(rule.except_sites, LONGEST_LIST)):
+        where.append(f"computingSite NOT IN (:except_sites{n}[])")
+        binds[f"except_sites{n}"] = list(names)
     ids = tx.claim("ATLAS_PANDA.jobsActive4", key="PandaID", limit=limit, where=where, binds=binds, order="PandaID")
     if not ids:
         return []
@@ -77,7 +77,8 @@ def fail_lost_jobs(tx: Transaction, rule: LostRule, limit: int) -> list[JobSpec]
 
 def _ended_workers(tx: Transaction, ids: Sequence[int]) -> dict[int, str]:
     """Return how the newest worker of each job ended, for those whose worker did."""
-    newest = {row[0]: row[1:] for row in tx.rows(ENDED_WORKERS, ids=list(ids))}
+    rows = sorted(tx.rows(WORKERS, ids=list(ids)), key=lambda row: row[1] or datetime.min)
+    newest = {row[0]: row[2:] for row in rows}
     return {
         pid: f"the worker {status} before the job ended; error={code} {diag or ''}".rstrip()
         for pid, (status, code, diag) in newest.items()

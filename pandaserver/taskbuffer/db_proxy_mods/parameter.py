@@ -31,9 +31,7 @@ _CASTS: Final[dict[str, Callable[[str], Any]]] = {
 
 
 @operation(timeout=30, repeatable=True)
-def get_config_value(
-    tx: Transaction, component: str, key: str, app: str = "pandaserver", vo: str | None = None
-) -> Any:
+def get_config_value(tx: Transaction, component: str, key: str, app: str = "pandaserver", vo: str | None = None) -> Any:
     """Return a parameter: the row of that VO, else the one for every VO, else None. An uncastable value is None."""
     found = {row[2]: row for row in tx.rows(READ_PARAMETER, app=app, component=component, key=key)}
     row = found.get(vo) or found.get(EVERY_VO) or (next(iter(found.values())) if found and vo is None else None)
@@ -42,8 +40,11 @@ def get_config_value(
 
 @operation(timeout=30, repeatable=True)
 def get_config_values(tx: Transaction, component: str, app: str = "pandaserver") -> dict[str, Any]:
-    """Return all parameters of a component by key; uncastable values are left out."""
-    rows = tx.rows(READ_PARAMETERS, app=app, component=component)
+    """Return all parameters of a component by key; uncastable values are left out.
+
+    Where only some VO has a row, that row serves everybody.
+    """
+    rows = sorted(tx.rows(READ_PARAMETERS, app=app, component=component), key=lambda row: row[3] == EVERY_VO)
     values = {key: _cast(value, kind, text) for key, value, kind, _, text in rows}
     return {key: value for key, value in values.items() if value is not None}
 
