@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import re
 import threading
+from collections.abc import Sequence
 
 import pytest
 
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.db_proxy_mods import job_dispatch
+from pandaserver.taskbuffer.dialects.base import claim_query
 from pandaserver.taskbuffer.local_bridge import LocalBridge
+from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.requests import NOTHING, Acquired, JobRequest, Selection
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.taskbuffer.transaction import Transaction
 from tests.db.crowd import insert, put_jobs, query, statements_of
 from tests.db.stages import put_job
 
@@ -224,6 +229,51 @@ def test_jobs_sent_in_the_last_minute_are_counted_on_request(tbuf: TaskBuffer) -
     assert counts == [0, 1, 2]
     put_jobs(tbuf, 1)
     assert tbuf.getJobs(wants()).n_sent == 0
+
+
+# -- the way to a job --------------------------------------------------------------------------------------------------
+
+
+@operation(timeout=60)
+def explain_claim_for_test(tx: Transaction, wanted: JobRequest, order: str, conditions: Sequence[str]) -> str:
+    """Return how the database would look for the jobs of a claim, knowing what is in the table."""
+    dialect = tx.cursor.dialect
+    where = [*job_dispatch._eligible(wanted), *conditions]
+    sql = claim_query("PandaID", job_dispatch.TABLE, where, order, limit=True)
+    binds = {**job_dispatch._binds(wanted), "share": "s", "claim_limit": 1}
+    text, values = dialect.bound(dialect.statement(sql), binds, lambda value: value)
+    if dialect.backend == "postgres":
+        tx.cursor.execute_native("SET LOCAL enable_seqscan = off")
+        tx.cursor.execute_native(f"ANALYZE {dialect.table('ATLAS_PANDA', 'jobsActive4')}")
+    explain = "EXPLAIN QUERY PLAN" if dialect.backend == "sqlite" else "EXPLAIN"
+    return str(tx.cursor.session.execute(f"{explain} {text}", values).fetchall())
+
+
+@pytest.mark.parametrize("selection", [Selection.user, Selection.managed, Selection.unified])
+@pytest.mark.parametrize(
+    ("name", "order", "conditions"),
+    [
+        ("share", job_dispatch.BY_PRIORITY, (job_dispatch.OF_SHARE,)),
+        ("any", job_dispatch.BY_PRIORITY, ()),
+        ("oldest", job_dispatch.BY_AGE, ()),
+    ],
+)
+def test_a_claim_begins_at_its_job(
+    tbuf: TaskBuffer,
+    database: ConnectionSettings,
+    selection: Selection,
+    name: str,
+    order: str,
+    conditions: tuple[str, ...],
+) -> None:
+    for site in (QUEUE, *(f"OTHER_{n}" for n in range(5))):
+        for label in ("user", "managed"):
+            for share in "stuvw":
+                put_jobs(tbuf, 30, computingSite=site, prodSourceLabel=label, gshare=share)
+    wanted = wants(1, selection, memory=2000)
+    plan = tbuf.caller.call(explain_claim_for_test, (wanted, order, conditions), {})
+    assert f"jobsactive4_{'st' if database.backend == 'mysql' else selection}_{name}_idx" in plan
+    assert not re.search(r"\bSort\b|TEMP B-TREE|filesort", plan)
 
 
 # -- cost and crowds ---------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ IN_BACKGROUND: Final = "jobExecutionID = 1"
 NOT_TAKEN: Final = "PandaID NOT IN (:taken[])"  # no lock protects rows from the transaction that holds them
 
 BY_PRIORITY: Final = "currentPriority DESC, PandaID"
-BY_AGE: Final = "PandaID"
+BY_AGE: Final = "creationTime, PandaID"
 
 #: Percentage of requests that get the oldest job instead of the most deserving one, unless CONFIG says otherwise.
 SLOPPY_RATIO: Final = 10

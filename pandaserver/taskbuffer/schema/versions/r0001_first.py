@@ -466,6 +466,7 @@ def _declare(into: MetaData) -> None:
         index(
             "jobsactive4_managed_oldest_idx",
             "computingSite",
+            "creationTime",
             "PandaID",
             "minRamCount",
             "maxDiskCount",
@@ -510,6 +511,7 @@ def _declare(into: MetaData) -> None:
             "jobsactive4_st_oldest_idx",
             "jobStatus",
             "computingSite",
+            "creationTime",
             "PandaID",
             "prodSourceLabel",
             "minRamCount",
@@ -554,6 +556,7 @@ def _declare(into: MetaData) -> None:
         index(
             "jobsactive4_unified_oldest_idx",
             "computingSite",
+            "creationTime",
             "PandaID",
             "minRamCount",
             "maxDiskCount",
@@ -588,6 +591,7 @@ def _declare(into: MetaData) -> None:
         index(
             "jobsactive4_user_oldest_idx",
             "computingSite",
+            "creationTime",
             "PandaID",
             "minRamCount",
             "maxDiskCount",
