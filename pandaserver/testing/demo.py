@@ -60,7 +60,7 @@ def pilots_for(kind: str, instance: Instance, count: int) -> Iterator[PilotPool]
 
 def demonstrate(instance: Instance, pilots: PilotPool, count: int) -> bool:
     """Carry ``count`` jobs to their end and show how; tell whether all finished."""
-    sample_job.publish_scripts(instance.layout.trf)
+    sample_job.publish_scripts(instance.layout.trf / "user")
     with StockClient(instance, certificate=instance.certificate(USER)) as client:
         ids = submit(instance, client, pilots, count)
         states = settle(instance, client, pilots, ids)
@@ -79,8 +79,10 @@ def submit(instance: Instance, client: StockClient, pilots: PilotPool, count: in
     else:
         print("The jobs have no input: the stock pilot fetches inputs with Rucio only.")
     tag = f"demo{int(time.time())}"
-    base = f"{instance.http}/trf"
-    jobs = [sample_job.counting_job(base, n, tag=tag, with_input=pilots.can_fetch_inputs) for n in range(1, count + 1)]
+    jobs = [
+        sample_job.counting_job(pilots.script_base, n, tag=tag, with_input=pilots.can_fetch_inputs)
+        for n in range(1, count + 1)
+    ]
     ids = client.submit(jobs)
     print(f"Submitted {len(ids)} jobs as {USER} with the stock client: PandaID {ids[0]} to {ids[-1]}.", flush=True)
     return ids

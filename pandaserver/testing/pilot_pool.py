@@ -6,15 +6,18 @@ import subprocess
 import sys
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Final
 
 from pandaserver.testing.development_ca import write_private
 from pandaserver.testing.development_issuer import VO
 from pandaserver.testing.instance import Instance
 from pandaserver.testing.processes import end
 from pandaserver.testing.sample_site import QUEUE
-from pandaserver.testing.stock_pilot import VERSION, StockPilot
+from pandaserver.testing.stock_pilot import SCRIPT_BASE, VERSION, PilotUnavailable, StockPilot
 
-_ORIGIN = f"{VO}.pilot"
+_ORIGIN: Final = f"{VO}.pilot"
+#: Pilots that may be started for each job; more means that they end without doing anything.
+_TRIES: Final = 3
 
 
 class PilotPool(ABC):
@@ -22,16 +25,23 @@ class PilotPool(ABC):
 
     can_fetch_inputs: bool
     description: str
+    script_base: str  # where these pilots take payload scripts from
     store: Path  # outputs and logs of the jobs
 
     def __init__(self, instance: Instance, count: int) -> None:
         self._instance = instance
         self._count = count
         self._started = 0
+        self._jobs = 0
         self._running: list[subprocess.Popen[bytes]] = []
 
     def keep_running(self, unfinished: int) -> None:
         """Start pilots in place of those that ended, no more than there are unfinished jobs."""
+        if self._started > self._count + _TRIES * self._jobs:
+            raise PilotUnavailable(
+                f"{self._started} pilots were started for {self._jobs} jobs; see {self._instance.layout.log}"
+            )
+        self._jobs = max(self._jobs, unfinished)
         self._running = [process for process in self._running if process.poll() is None]
         for _ in range(min(self._count, unfinished) - len(self._running)):
             self._started += 1
@@ -59,6 +69,7 @@ class BuiltinPilots(PilotPool):
 
     def __init__(self, instance: Instance, count: int) -> None:
         super().__init__(instance, count)
+        self.script_base = f"{instance.http}/trf/user"
         self.store = instance.layout.work / "store"
         self._token = instance.layout.work / "pilot.token"
         write_private(self._token, instance.token("Pilot", f"{VO}/pilot").encode())
@@ -94,6 +105,7 @@ class StockPilots(PilotPool):
 
     can_fetch_inputs = False
     description = f"panda-pilot {VERSION}, unmodified"
+    script_base = SCRIPT_BASE
 
     def __init__(self, instance: Instance, count: int) -> None:
         super().__init__(instance, count)

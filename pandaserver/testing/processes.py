@@ -73,9 +73,9 @@ class Processes:
 def end(process: subprocess.Popen[bytes], patience: float) -> None:
     """Ask a process group leader to end, wait, and kill what is left of its group."""
     if process.returncode is None:
-        process.terminate()
+        os.kill(process.pid, signal.SIGTERM)
         deadline = time.monotonic() + patience
-        # Not reaped yet, so that its number, which names the group, still belongs to it.
+        # Not reaped yet (Popen.terminate would), so that its number, which names the group, still belongs to it.
         while not _has_ended(process.pid) and time.monotonic() < deadline:
             time.sleep(_POLL)
         os.killpg(process.pid, signal.SIGKILL)

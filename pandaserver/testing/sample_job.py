@@ -31,7 +31,8 @@ exit "$1"
 
 
 def publish_scripts(directory: Path) -> None:
-    """Write the payload scripts to where pilots download them from."""
+    """Write the payload scripts to ``directory``, which is what /trf/user/ serves."""
+    directory.mkdir(exist_ok=True)
     for name, text in _SCRIPTS.items():
         (directory / name).write_text(text)
         (directory / name).chmod(0o755)
@@ -45,7 +46,7 @@ def write_input(directory: Path) -> Path:
 
 
 def counting_job(base: str, number: int, *, tag: str, seconds: int = 1, with_input: bool = True) -> ClientJob:
-    """Return a job for the scripts at ``base`` (.../trf); ``tag`` makes its names unique."""
+    """Return a job for the scripts at ``base`` (.../trf/user); ``tag`` makes its names unique."""
     output, log = f"user.jane.{tag}.{number:05}.counts.txt", f"user.jane.{tag}.{number:05}.log.tgz"
     files = [JobFile(output, "output", f"{DATASET}.{tag}"), JobFile(log, "log", f"{DATASET}.{tag}.log")]
     if with_input:

@@ -17,11 +17,14 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from pandaserver.testing.account import program
 from pandaserver.testing.sample_site import QUEUE, QUEUE_DATA
 
 VERSION: Final = "3.7.0.36"
+#: This release takes payload scripts from two places only; this is one of them. Its curl is led to the instance.
+SCRIPT_BASE: Final = "http://pandaserver-doma.cern.ch:25080/trf/user"
 #: Owns nothing but running pilots.
 ACCOUNT: Final = "pandapilot"
 
@@ -95,15 +98,8 @@ class StockPilot:
             *("-q", QUEUE, "-j", "user", "-i", "PR", "-w", "generic", "--url", host, "-p", port),
             *("--queuedata-url", str(self._directory / "queuedata.json")),
             *("--storagedata-url", str(self._directory / "endpoints.json")),
-            *("-t", "-b", "--use-rucio-traces", "False", "-a", str(work), "--cleanup", "False"),
-            *(
-                "-g",
-                f"{self._http}/trf",
-                "--output-dir",
-                f"{self._store}/",
-                "--input-destination-dir",
-                f"{self._store}",
-            ),
+            *("-t", "--use-rucio-traces", "False", "-a", str(work), "--cleanup", "False"),
+            *("--output-dir", f"{self._store}/", "--input-destination-dir", str(self._store)),
             *("-v", "1", "-d"),
         ]
 
@@ -126,6 +122,8 @@ class StockPilot:
         (self._directory / "queuedata.json").write_text(json.dumps(QUEUE_DATA))
         (self._directory / "schedconfig.json").write_text(json.dumps({QUEUE: QUEUE_DATA}))
         (self._directory / "endpoints.json").write_text(json.dumps(_ENDPOINTS))
+        host, address = (urlsplit(url).netloc for url in (SCRIPT_BASE, self._http))
+        (self._directory / ".curlrc").write_text(f'connect-to = "{host}:{address}"\n')
         secret = self._directory / "token"
         secret.unlink(missing_ok=True)
         secret.touch(mode=0o600)

@@ -50,7 +50,7 @@ def instance() -> Iterator[Instance]:
         path = Path(name)
         path.chmod(0o755)
         with Instance(Options(path / "var", port=free_port(), tls_port=free_port())) as running:
-            sample_job.publish_scripts(running.layout.trf)
+            sample_job.publish_scripts(running.layout.trf / "user")
             yield running
 
 

@@ -13,7 +13,7 @@ from pandaserver.testing.stock_client import StockClient
 
 @pytest.fixture
 def ids(client: StockClient, instance: Instance) -> list[int]:
-    base = f"{instance.http}/trf"
+    base = f"{instance.http}/trf/user"
     return client.submit([sample_job.counting_job(base, n, tag="client", with_input=False) for n in (1, 2)])
 
 
@@ -49,7 +49,7 @@ def test_nobody_else_can_kill_a_job(client: StockClient, instance: Instance, ids
 
 
 def test_a_token_serves_as_well_as_a_certificate(instance: Instance) -> None:
-    jobs = [sample_job.counting_job(f"{instance.http}/trf", 1, tag="token", with_input=False)]
+    jobs = [sample_job.counting_job(f"{instance.http}/trf/user", 1, tag="token", with_input=False)]
     with StockClient(instance, token=instance.token("Jane Doe")) as client:
         (panda_id,) = client.submit(jobs)
         assert [job.prodUserName for job in client.jobs([panda_id])] == ["Jane Doe"]

@@ -16,7 +16,7 @@ from pandaserver.testing.demo import FINAL
 from pandaserver.testing.instance import Instance
 from pandaserver.testing.processes import end
 from pandaserver.testing.stock_client import StockClient
-from pandaserver.testing.stock_pilot import StockPilot, store_path
+from pandaserver.testing.stock_pilot import SCRIPT_BASE, StockPilot, store_path
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs an account and a process namespace of its own"),
@@ -63,14 +63,14 @@ def _settled(client: StockClient, panda_id: int, process: subprocess.Popen[bytes
 
 
 def test_a_job_of_the_stock_pilot_finishes(settled: Callable[[Any], Any], instance: Instance) -> None:
-    job = settled(sample_job.counting_job(f"{instance.http}/trf", 1, tag="stock", with_input=False))
+    job = settled(sample_job.counting_job(SCRIPT_BASE, 1, tag="stock", with_input=False))
     assert (job.jobStatus, job.transExitCode, job.pilotErrorCode) == ("finished", "0", 0), job.pilotErrorDiag
     store = instance.layout.home / "stock" / "store"
     assert all((store / store_path(file.scope, file.lfn)).exists() for file in job.Files)
 
 
-def test_the_error_of_a_failed_payload_is_kept(settled: Callable[[Any], Any], instance: Instance) -> None:
-    job = settled(sample_job.failing_job(f"{instance.http}/trf", tag="stock", exit_code=17))
+def test_the_error_of_a_failed_payload_is_kept(settled: Callable[[Any], Any]) -> None:
+    job = settled(sample_job.failing_job(SCRIPT_BASE, tag="stock", exit_code=17))
     assert (job.jobStatus, job.transExitCode) == ("failed", "17")
     assert job.pilotErrorCode != 0
     assert job.pilotErrorDiag
