@@ -29,7 +29,7 @@ BACKENDS = os.environ.get("PANDA_TEST_BACKENDS", "sqlite,postgres,mariadb").spli
 SERVERS: dict[str, type[DatabaseServer]] = {"postgres": PostgresServer, "mariadb": MariaDBServer}
 
 #: Feature -> backends that lack it.
-WITHOUT = {"row_locks": {"sqlite"}}
+WITHOUT = {"row_locks": {"sqlite"}, "connections": {"sqlite"}}
 
 Databases = Callable[[str], ConnectionSettings]
 

@@ -41,6 +41,7 @@ class MySQL(Dialect):
 
     backend = "mysql"
     now = "UTC_TIMESTAMP(6)"
+    no_escape = " ESCAPE '\x01'"  # without one a backslash escapes; an empty one is refused
     FUNCTIONS = {"LENGTH": "CHAR_LENGTH"}
 
     def bind(self, name: str) -> str:

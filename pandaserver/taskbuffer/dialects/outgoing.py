@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from decimal import Decimal
 from enum import Enum
+from math import isfinite
 from typing import Any
 
 from pandaserver.srvcore.errors import BadRequest
@@ -19,7 +20,7 @@ class Outgoing:
 
     def __init__(self, time: Callable[[datetime], Any] | None = None) -> None:
         self._time = time
-        self._by_type: dict[type, Converter] = {str: _text, int: _same, float: _same, type(None): _same, bytes: _same}
+        self._by_type: dict[type, Converter] = {str: _text, int: _same, float: _finite, type(None): _same, bytes: _same}
 
     def __call__(self, value: Any) -> Any:
         kind = type(value)
@@ -40,7 +41,7 @@ class Outgoing:
             (bool, int),
             (str, lambda value: _text(str.__str__(value))),
             (int, int),
-            (float, float),
+            (float, _finite),
         ):
             if issubclass(kind, base):
                 return converter
@@ -53,6 +54,12 @@ class Outgoing:
 
 def _same(value: Any) -> Any:
     return value
+
+
+def _finite(value: float) -> float:
+    if not isfinite(value):
+        raise BadRequest(f"{value} is no number that databases store")
+    return float(value)
 
 
 def _text(value: str) -> str | None:

@@ -45,4 +45,6 @@ def _is_plain(item: list[Token]) -> bool:
     body = [t for t in item if t.word != "AS"]
     if len(body) > 1 and body[-2].text != ".":
         body = body[:-1]
-    return [t.kind for t in body] == [Kind.NAME] or (len(body) == 3 and body[1].text == ".")
+    if len(body) == 1:
+        return body[0].kind is Kind.NAME and body[0].word != "CURRENT_TIMESTAMP"
+    return len(body) == 3 and body[1].text == "."
