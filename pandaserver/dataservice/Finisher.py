@@ -31,7 +31,7 @@ class Finisher:
     def run(self) -> int:
         """Queue a report for each of them; return how many."""
         total = 0
-        while jobs := self._task_buffer.takeTransferredJobs(CHUNK):
+        while jobs := self._task_buffer.findTransferredJobs(CHUNK):
             stored = self._task_buffer.storeOutputReports([final_report(job, self._clock()) for job in jobs])
             total += len(stored)
             if stored:

@@ -131,7 +131,7 @@ class TaskBuffer:
     failLostJobs = proxied(job_watch.fail_lost_jobs)
     expireJobs = proxied(job_expiry.expire_jobs)
     awaitedLibraries = proxied(job_library.awaited_libraries)
-    takeTransferredJobs = proxied(transfer.take_transferred_jobs)
+    findTransferredJobs = proxied(transfer.find_transferred_jobs)
     storeOutputReports = proxied(transfer.store_output_reports)
     failOverdueTransfers = proxied(transfer.fail_overdue_transfers)
     takeAssignedJobs = proxied(transfer.take_assigned_jobs)

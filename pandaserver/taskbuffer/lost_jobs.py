@@ -29,9 +29,7 @@ RUNNING_LIKE: Final = (JobStatus.starting, JobStatus.stagein, JobStatus.running,
 ANALYSIS: Final = "prodSourceLabel IN ('user', 'panda')"
 NOT_ANALYSIS: Final = "(prodSourceLabel IS NULL OR prodSourceLabel NOT IN ('user', 'panda'))"
 #: Whoever has reported waits for the Adder, however slow that is.
-_NO_REPORT: Final = """NOT EXISTS (
-        SELECT 1 FROM ATLAS_PANDA.Job_Output_Report r WHERE r.PandaID = ATLAS_PANDA.jobsActive4.PandaID
-    )"""
+_NO_REPORT: Final = "PandaID NOT IN (SELECT r.PandaID FROM ATLAS_PANDA.Job_Output_Report r)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,14 +15,7 @@ from pandaserver.taskbuffer.states import ACTIVE, DEFINED, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
 
 _TRANSFERRING: Final = "jobStatus = 'transferring'"
-_NO_REPORT: Final = """NOT EXISTS (
-        SELECT 1 FROM ATLAS_PANDA.Job_Output_Report r WHERE r.PandaID = ATLAS_PANDA.jobsActive4.PandaID
-    )"""
-_ALL_ARRIVED: Final = """NOT EXISTS (
-        SELECT 1 FROM ATLAS_PANDA.filesTable4 f
-        WHERE f.PandaID = ATLAS_PANDA.jobsActive4.PandaID AND f.type IN ('output', 'log')
-          AND f.status NOT IN ('ready', 'failed', 'nooutput')
-    )"""
+_NO_REPORT: Final = "PandaID NOT IN (SELECT r.PandaID FROM ATLAS_PANDA.Job_Output_Report r)"
 _OF_PRODUCTION: Final = "prodSourceLabel IN ('managed', 'test')"
 _OVERDUE: Final = """(
         COALESCE(endTime, modificationTime) < CURRENT_TIMESTAMP - :hours * INTERVAL '1' HOUR
@@ -32,6 +25,17 @@ _OVERDUE: Final = """(
 _NOT_CHECKED: Final = """(
         prodDBUpdateTime IS NULL OR prodDBUpdateTime < CURRENT_TIMESTAMP - :seconds * INTERVAL '1' SECOND
     )"""
+
+ALL_ARRIVED = """
+    SELECT j.PandaID FROM ATLAS_PANDA.jobsActive4 j
+    WHERE j.jobStatus = 'transferring'
+      AND NOT EXISTS (
+        SELECT 1 FROM ATLAS_PANDA.filesTable4 f
+        WHERE f.PandaID = j.PandaID AND f.type IN ('output', 'log') AND f.status NOT IN ('ready', 'failed', 'nooutput')
+      )
+      AND NOT EXISTS (SELECT 1 FROM ATLAS_PANDA.Job_Output_Report r WHERE r.PandaID = j.PandaID)
+    ORDER BY j.PandaID FETCH FIRST :n ROWS ONLY
+"""
 
 LOCK_TRANSFERRING = """
     SELECT PandaID, COALESCE(attemptNr, 0) FROM ATLAS_PANDA.jobsActive4
@@ -50,11 +54,10 @@ FAIL_OUTPUTS = """
 """
 
 
-@operation(timeout=120)
-def take_transferred_jobs(tx: Transaction, limit: int) -> list[JobSpec]:
+@operation(timeout=120, repeatable=True)
+def find_transferred_jobs(tx: Transaction, limit: int) -> list[JobSpec]:
     """Return jobs in ``transferring`` of which no output is under way any more and no report is queued."""
-    where = (_TRANSFERRING, _ALL_ARRIVED, _NO_REPORT)
-    ids = tx.claim("ATLAS_PANDA.jobsActive4", key="PandaID", limit=limit, where=where, binds={}, order="PandaID")
+    ids = [row[0] for row in tx.rows(ALL_ARRIVED, n=limit)]
     return load_jobs(tx, ids, tables=(ACTIVE,), parameters=False) if ids else []
 
 
