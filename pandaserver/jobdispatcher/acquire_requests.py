@@ -62,7 +62,7 @@ def acquire_jobs(
     worker_id: Annotated[int | None, Wire(read=_lenient_id), "worker that runs the pilot"] = None,
     scheduler_id: Annotated[str | None, Wire("schedulerID"), "kept on the job"] = None,
     job_type: Annotated[str | None, Wire("jobType"), "user: only user-like test jobs at a unified queue"] = None,
-    via_topic: Annotated[bool | None, Wire("viaTopic"), "a message broker announced the job"] = None,
+    via_topic: Annotated[bool | None, Wire("viaTopic"), "a broker announced the job"] = None,  # noqa: ARG001  none does
     remaining_time: Annotated[int | None, Wire(read=_lenient_size), "seconds that the slot lasts"] = None,
 ) -> Envelope | PilotReply:
     """Give activated jobs to a pilot. The jobs become `sent`; asking again gives other jobs."""
@@ -88,7 +88,6 @@ def acquire_jobs(
         scheduler_id=scheduler_id or None,
         harvester_id=harvester_id or (scheduler_id or "").removeprefix(_HARVESTER_PREFIX) or None,
         worker_id=worker_id,
-        via_topic=bool(via_topic),
         counts_sent=label in (None, "managed"),
     )
     acquired = task_buffer_for(call, timeout).getJobs(wanted)

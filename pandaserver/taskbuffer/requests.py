@@ -44,7 +44,6 @@ class JobRequest:
     scheduler_id: str | None = None
     harvester_id: str | None = None
     worker_id: int | None = None
-    via_topic: bool = False  # the pilot heard of the job from a message broker
     counts_sent: bool = False  # wants to know how many jobs left for this queue in the last minute
 
 

@@ -199,6 +199,14 @@ def test_a_worker_is_linked_to_its_job_when_its_instance_is_known(tbuf: TaskBuff
     assert query(tbuf, "SELECT workerID, PandaID FROM ATLAS_PANDA.Harvester_Rel_Jobs_Workers") == [(42, pid)]
 
 
+def test_an_instance_is_known_as_soon_as_it_registers(tbuf: TaskBuffer) -> None:
+    put_jobs(tbuf, 2)
+    tbuf.getJobs(wants(harvester_id="hv1", worker_id=42))
+    insert(tbuf, "PANDA.Harvester_Instances", {"harvester_ID": "hv1"})
+    [job] = tbuf.getJobs(wants(harvester_id="hv1", worker_id=42)).jobs
+    assert query(tbuf, "SELECT PandaID FROM ATLAS_PANDA.Harvester_Rel_Jobs_Workers") == [(job.PandaID,)]
+
+
 def test_a_worker_of_an_unknown_instance_is_not_linked(tbuf: TaskBuffer) -> None:
     put_job(tbuf, "activated")
     tbuf.getJobs(wants(harvester_id="hv1", worker_id=42))

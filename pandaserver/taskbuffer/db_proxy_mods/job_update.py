@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from typing import Any, Final
@@ -73,10 +74,12 @@ def report_statuses(tx: Transaction, reports: Sequence[StatusReport]) -> list[Up
     meeting in a deadlock.
     """
     rows = _lock(tx, sorted({report.PandaID for report in reports}))
+    more = Counter(report.PandaID for report in reports)
     outcomes = []
     for report in reports:
         outcomes.append(_take(tx, report, rows.get(report.PandaID)))
-        if sum(other.PandaID == report.PandaID for other in reports) > 1:  # the next report must see what this one did
+        more[report.PandaID] -= 1
+        if more[report.PandaID]:  # the next report must see what this one did
             rows |= _lock(tx, [report.PandaID])
     return outcomes
 

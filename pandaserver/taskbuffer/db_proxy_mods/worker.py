@@ -13,6 +13,7 @@ from pandaserver.taskbuffer.WorkerSpec import WORKER_TEXT_LIMITS
 
 #: Seconds for which a connection trusts its list of registered harvester instances.
 INSTANCES_LIFETIME: Final = 60.0
+_INSTANCES: Final = "harvester instances"
 
 INSTANCES: Final = "SELECT harvester_ID FROM ATLAS_PANDA.Harvester_Instances"
 
@@ -53,7 +54,7 @@ def link_jobs(tx: Transaction, harvester_id: str, worker_id: int, site: str, ids
         {"harvesterID": harvester_id, "workerID": worker_id},
         {"status": "running", "computingSite": site, "nJobs": len(ids), "lastUpdate": now},
     )
-    if harvester_id not in remembered(tx, "harvester instances", INSTANCES_LIFETIME, _read_instances):
+    if not _is_registered(tx, harvester_id):
         return
     tx.change(UNLINK, harvesterID=harvester_id, workerID=worker_id, ids=list(ids))
     tx.insert(
@@ -84,6 +85,14 @@ def update_worker_pilot_status(tx: Transaction, said: WorkerStatus) -> bool:
         workerID=said.worker_id,
     )
     return changed > 0
+
+
+def _is_registered(tx: Transaction, harvester_id: str) -> bool:
+    """Tell whether an instance is known; one that has registered since the last look is found by a new one."""
+    if harvester_id in remembered(tx, _INSTANCES, INSTANCES_LIFETIME, _read_instances):
+        return True
+    del tx.memory[_INSTANCES]
+    return harvester_id in remembered(tx, _INSTANCES, INSTANCES_LIFETIME, _read_instances)
 
 
 def _read_instances(tx: Transaction) -> frozenset[str]:
