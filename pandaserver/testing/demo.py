@@ -73,16 +73,10 @@ def demonstrate(instance: Instance, pilots: PilotPool, count: int) -> bool:
 
 
 def submit(instance: Instance, client: StockClient, pilots: PilotPool, count: int) -> list[int]:
-    """Submit jobs, with an input file if the pilots can fetch one, and return their PandaIDs."""
-    if pilots.can_fetch_inputs:
-        client.upload(sample_job.write_input(instance.layout.work))
-    else:
-        print("The jobs have no input: the stock pilot fetches inputs with Rucio only.")
+    """Submit jobs and return their PandaIDs."""
+    pilots.provide(sample_job.write_input(instance.layout.work), sample_job.INPUT_SCOPE, client)
     tag = f"demo{int(time.time())}"
-    jobs = [
-        sample_job.counting_job(pilots.script_base, n, tag=tag, with_input=pilots.can_fetch_inputs)
-        for n in range(1, count + 1)
-    ]
+    jobs = [sample_job.counting_job(pilots.script_base, n, tag=tag) for n in range(1, count + 1)]
     ids = client.submit(jobs)
     print(f"Submitted {len(ids)} jobs as {USER} with the stock client: PandaID {ids[0]} to {ids[-1]}.", flush=True)
     return ids

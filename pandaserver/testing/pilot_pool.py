@@ -13,6 +13,7 @@ from pandaserver.testing.development_issuer import VO
 from pandaserver.testing.instance import Instance
 from pandaserver.testing.processes import end
 from pandaserver.testing.sample_site import QUEUE
+from pandaserver.testing.stock_client import StockClient
 from pandaserver.testing.stock_pilot import SCRIPT_BASE, VERSION, PilotUnavailable, StockPilot
 
 _ORIGIN: Final = f"{VO}.pilot"
@@ -23,7 +24,6 @@ _TRIES: Final = 3
 class PilotPool(ABC):
     """Keeps up to ``count`` pilots running while there is work."""
 
-    can_fetch_inputs: bool
     description: str
     script_base: str  # where these pilots take payload scripts from
     store: Path  # outputs and logs of the jobs
@@ -53,6 +53,10 @@ class PilotPool(ABC):
             end(self._running.pop(), patience=10.0)
 
     @abstractmethod
+    def provide(self, path: Path, scope: str, client: StockClient) -> None:
+        """Put an input file to where these pilots look for it."""
+
+    @abstractmethod
     def seconds_for(self, jobs: int) -> float:
         """Return how long that many jobs may take before something must be wrong."""
 
@@ -64,7 +68,6 @@ class PilotPool(ABC):
 class BuiltinPilots(PilotPool):
     """Pilots of ``pilot.py``, as the account of the instance, with a token."""
 
-    can_fetch_inputs = True
     description = "builtin"
 
     def __init__(self, instance: Instance, count: int) -> None:
@@ -74,6 +77,11 @@ class BuiltinPilots(PilotPool):
         self._token = instance.layout.work / "pilot.token"
         write_private(self._token, instance.token("Pilot", f"{VO}/pilot").encode())
         instance.account.give(instance.layout.work)
+
+    def provide(self, path: Path, scope: str, client: StockClient) -> None:
+        """Upload the file: these pilots fetch it from the server's cache."""
+        del scope
+        client.upload(path)
 
     def seconds_for(self, jobs: int) -> float:
         """Generous for two cores."""
@@ -103,7 +111,6 @@ class BuiltinPilots(PilotPool):
 class StockPilots(PilotPool):
     """Stock pilots: one job each, as an account of their own."""
 
-    can_fetch_inputs = False
     description = f"panda-pilot {VERSION}, unmodified"
     script_base = SCRIPT_BASE
 
@@ -115,6 +122,11 @@ class StockPilots(PilotPool):
         self._pilot = StockPilot(
             home / "pilot", self.store, http=instance.http, token=instance.token("Pilot", f"{VO}/pilot"), origin=_ORIGIN
         )
+
+    def provide(self, path: Path, scope: str, client: StockClient) -> None:
+        """Put the file into the store: copytool mv links it from there."""
+        del client
+        self._pilot.provide(path, scope)
 
     def seconds_for(self, jobs: int) -> float:
         """A stock pilot waits a lot."""

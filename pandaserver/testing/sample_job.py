@@ -11,6 +11,7 @@ from pandaserver.testing.stock_client import ClientJob, JobFile, new_job
 SCRIPT: Final = "count_words.sh"
 FAILING_SCRIPT: Final = "fail.sh"
 INPUT: Final = "user.jane.words.txt"
+INPUT_SCOPE: Final = "user.jane"
 DATASET: Final = "user.jane.counts"
 
 _SCRIPTS: Final = {

@@ -65,6 +65,15 @@ class StockPilot:
         self._write_inputs(token)
         self._origin = origin
 
+    def provide(self, path: Path, scope: str) -> None:
+        """Put an input file into the store."""
+        target = self._store / store_path(scope, path.name)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+        for part in (target, *target.parents):
+            if part != self._store and part.is_relative_to(self._store):
+                shutil.chown(part, ACCOUNT, ACCOUNT)
+
     def start(self, output: Path) -> subprocess.Popen[bytes]:
         """Start one pilot; everything it starts ends with the returned process."""
         work = Path(tempfile.mkdtemp(prefix="w", dir=self._directory))
