@@ -20,6 +20,8 @@ from urllib.parse import parse_qsl
 Ask = Callable[[str, Mapping[str, Any]], Mapping[str, Any]]
 
 _TIMEOUT: Final = 120.0  # seconds, the stock pilot's
+#: How the server reports a bug. Other replies 500 are Apache's, when the process that served a request has died.
+_BUG: Final = "internal error"
 
 
 class Unreachable(Exception):
@@ -61,9 +63,9 @@ class Server:
             with urllib.request.urlopen(request, timeout=_TIMEOUT, context=self._context) as reply:
                 return bytes(reply.read())
         except urllib.error.HTTPError as error:
-            if error.code in (502, 503, 504):
-                raise Unreachable(f"{request.full_url} answered {error.code}") from error
             text = error.read(500).decode(errors="replace")
+            if error.code in (502, 503, 504) or (error.code == 500 and not text.startswith(_BUG)):
+                raise Unreachable(f"{request.full_url} answered {error.code}") from error
             raise PermissionError(f"{request.full_url} answered {error.code}: {text}") from error
         except (OSError, HTTPException) as error:  # URLError is an OSError
             raise Unreachable(f"{request.full_url}: {error}") from error
