@@ -20,6 +20,7 @@ from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 R = TypeVar("R")
 LONGEST_LEASE = 60  # seconds; also how long a killed machine blocks a script at most
 RENEWALS_PER_LEASE = 3
+CONNECT_LIMIT = 5.0  # seconds that the first renewal may take at least, as it opens a connection
 
 
 class LockedElsewhere(Exception):
@@ -46,7 +47,10 @@ def exclusive_run(
         yield TaskBuffer(FencedBridge(tbuf.caller, permit))
     finally:
         keeper.stop()
-        tbuf.end_exclusive_run(permit)
+        try:
+            tbuf.end_exclusive_run(permit)
+        except PandaError as error:  # the lease ends by itself, only later
+            log.warning(f"cannot give back lock of {permit.component}: {error}")
 
 
 class FencedBridge:
@@ -91,7 +95,7 @@ class _Keeper(threading.Thread):
         try:
             while not self._stopped.wait(interval):
                 try:
-                    if not tbuf.within(interval).renew_lease(self._lease):
+                    if not tbuf.within(max(interval, CONNECT_LIMIT)).renew_lease(self._lease):
                         self._log.error(f"lost lock of {self._lease.component}: its lease had ended before a renewal")
                         return
                 except PandaError as error:  # the lease may survive until the next attempt

@@ -105,6 +105,7 @@ class Daemon:
         self.scripts = home / "scripts"
         self.stdout = home / "stdout"
         self.process: subprocess.Popen[bytes] | None = None
+        self.account_changes = False
         self.detached: psutil.Process | None = None
         (self.scripts / "test_scripts").mkdir(parents=True)
         (self.scripts / "test_scripts" / "act.py").write_text(SCRIPT)
@@ -141,7 +142,9 @@ class Daemon:
             "PYTHONPATH": path,
             "EVENTS": str(self.events_path),
         }
-        return {**os.environ, "PANDA_NO_ROOT": "1", **mine, **more}
+        inherited = dict(os.environ)
+        inherited.pop("PANDA_NO_ROOT", None)
+        return inherited | ({} if self.account_changes else {"PANDA_NO_ROOT": "1"}) | mine | more
 
     def start(self, *options: str) -> subprocess.Popen[bytes]:
         """Start the daemon in the foreground."""
@@ -190,7 +193,11 @@ class Daemon:
 
     def workers(self) -> list[int]:
         """Return the pids of the living workers."""
-        return [one.pid for one in self.process_info().children() if one.status() != psutil.STATUS_ZOMBIE]
+        return self.workers_of(self.process_info())
+
+    def workers_of(self, master: psutil.Process) -> list[int]:
+        """Return the pids of the living workers of that master."""
+        return [one.pid for one in master.children() if not is_gone(one.pid)]
 
     def events(self, name: str | None = None, what: str | None = None) -> list[Event]:
         """Return what scripts recorded, in this order."""

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import pwd
+import shutil
 import signal
-import subprocess
+import stat
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from time import monotonic
 
+import psutil
 import pytest
 
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
@@ -174,9 +178,8 @@ def test_a_disabled_daemon_says_so_and_succeeds(daemon: Daemon) -> None:
 
 def test_an_unknown_account_prevents_the_start(daemon: Daemon) -> None:
     daemon.configure({"a": {"period": 1}}, uname="nobody-knows-me")
-    environment = {key: value for key, value in daemon.environment().items() if key != "PANDA_NO_ROOT"}
-    command = daemon.command("--foreground")
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=30, check=False)
+    daemon.account_changes = True
+    done = daemon.run("--foreground")
     assert done.returncode != 0
     assert "nobody-knows-me" in done.stderr
 
@@ -278,3 +281,32 @@ def test_a_detached_daemon_returns_and_runs_until_it_is_stopped(daemon: Daemon) 
     assert master.terminal() is None
     master.terminate()
     wait_until(lambda: is_gone(master.pid) and not daemon.pidfile.exists())
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give itself up")
+@pytest.mark.parametrize("foreground", [True, False])
+def test_root_becomes_the_service_account(connection: ConnectionSettings, foreground: bool) -> None:
+    with tempfile.TemporaryDirectory() as directory:
+        root = Path(directory)
+        root.chmod(0o755)
+        (root / "open").mkdir()
+        (root / "open").chmod(0o777)
+        database = str(shutil.copy(connection.name, root / "open" / "panda.sqlite3"))
+        os.chmod(database, 0o666)
+        daemon = Daemon(root / "home", database, root / "open" / "events")
+        daemon.logs.chmod(0o777)
+        daemon.configure({"a": {"period": 1}}, uname="nobody", gname="nogroup", umask="027")
+        daemon.account_changes = True
+        try:
+            master = psutil.Process(daemon.start().pid) if foreground else daemon.detach()
+            wait_until(lambda: bool(daemon.starts("a")))
+            nobody = pwd.getpwnam("nobody").pw_uid
+            assert {master.uids().real, *(psutil.Process(pid).uids().real for pid in daemon.workers_of(master))} == {
+                nobody
+            }
+            assert stat.S_IMODE(daemon.events_path.stat().st_mode) == 0o640
+            master.terminate()
+            wait_until(lambda: is_gone(master.pid))
+            assert not daemon.pidfile.exists() or daemon.pidfile.read_text() == ""  # its directory belongs to root
+        finally:
+            daemon.end()
