@@ -107,7 +107,9 @@ class TcpProxy:
                 self._flowing.wait()
                 sink.sendall(data)
             self._flowing.wait()
-            sink.shutdown(socket.SHUT_WR)
+            with self._lock:
+                if sink in self._open:  # else cut: nobody shall hear of an orderly end
+                    sink.shutdown(socket.SHUT_WR)
         except OSError:  # broken by a side, or cut
             _break(source)
             _break(sink)
