@@ -71,6 +71,7 @@ class Field:
     legacy: str
     column: str | None
     kind: Any
+    meaning: str
     cast: Callable[[Any], Any] | None = None
     lenient: bool = False
     keeps_blank: bool = False
@@ -82,30 +83,45 @@ class Field:
         """Return this field as a keyword of a handler."""
         marks = (Lenient, AlsoText) if self.lenient else ()
         annotated: Any = Annotated
-        hint = annotated[(self.kind, Wire(self.legacy, read=self.read, only=self.only), *marks)]
+        hint = annotated[(self.kind, Wire(self.legacy, read=self.read, only=self.only), self.meaning, *marks)]
         return inspect.Parameter(self.v1, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=hint)
 
 
-def _text(v1: str, legacy: str, column: str | None, **more: Any) -> Field:
-    return Field(v1, legacy, column, str | None, **more)
+def _text(v1: str, legacy: str, column: str | None, meaning: str, **more: Any) -> Field:
+    return Field(v1, legacy, column, str | None, meaning, **more)
 
 
-def _number(v1: str, legacy: str, column: str, cast: Callable[[Any], Any]) -> Field:
-    return Field(v1, legacy, column, int | float | None, cast, lenient=True)
+def _number(v1: str, legacy: str, column: str, meaning: str, cast: Callable[[Any], Any]) -> Field:
+    return Field(v1, legacy, column, int | float | None, meaning, cast, lenient=True)
 
 
-def _fraction(v1: str, legacy: str, column: str, limit: float) -> Field:
-    return Field(v1, legacy, column, float | None, lambda value: value if abs(value) < limit else None, lenient=True)
+def _fraction(v1: str, legacy: str, column: str, meaning: str, limit: float) -> Field:
+    return Field(
+        v1, legacy, column, float | None, meaning, lambda value: value if abs(value) < limit else None, lenient=True
+    )
 
 
 def _snake(name: str) -> str:
     return f"{name[:3]}_{name[3:].lower()}" if name[3:].isupper() else f"{name[:4]}_{name[4:].lower()}"
 
 
-_MEMORY: Final = tuple(f"{kind}{what}" for kind in ("max", "avg") for what in ("RSS", "VMEM", "SWAP", "PSS"))
-_TOTALS: Final = ("totRCHAR", "totWCHAR", "totRBYTES", "totWBYTES")
-_RATES: Final = ("rateRCHAR", "rateWCHAR", "rateRBYTES", "rateWBYTES")
-_RATE_NAMES: Final = frozenset(_snake(name) for name in _RATES)
+_MEMORY: Final = {
+    f"{kind}{what}": f"kB, {words} {name}"
+    for kind, words in (("max", "the most"), ("avg", "on average"))
+    for what, name in (
+        ("RSS", "resident memory"),
+        ("VMEM", "virtual memory"),
+        ("SWAP", "swap space"),
+        ("PSS", "resident memory, shared pages divided among their users"),
+    )
+}
+_TRAFFIC: Final = {
+    "RCHAR": "bytes read by system calls",
+    "WCHAR": "bytes written by system calls",
+    "RBYTES": "bytes read from storage",
+    "WBYTES": "bytes written to storage",
+}
+_RATE_NAMES: Final = frozenset(_snake(f"rate{what}") for what in _TRAFFIC)
 
 REQUIRED: Final = inspect.Parameter.empty
 
@@ -114,48 +130,81 @@ def _as_it_is(value: Any) -> Any:
     return value
 
 
+_RATE_UNIT: Final = "kept as it is from the historical door, in kB from v1"
+_STATE: Final = "running, starting, holding or transferring; finished or failed in the final report"
+_REPORT: Final = (
+    "JSON text: name of each output file -> guid, fsize, adler32 or md5sum, surl, endpoint; of a final report"
+)
+_RETRY: Final = "error of the pilot; a minus sign asks for another attempt"
+
 FIELDS: Final[tuple[Field, ...]] = (
-    Field("job_id", "jobId", None, int | None, default=REQUIRED),
-    Field("job_status", "state", None, str, default=REQUIRED),
-    Field("attempt_nr", "attemptNr", None, int | None, lenient=True),
-    Field("timeout", "timeout", None, int | None, default=60, lenient=True),
-    Field("job_output_report", "xml", None, str | None, default=""),
-    Field("meta_data", "metaData", None, str | None, default=""),
-    Field("stdout", "stdout", None, str | None, lenient=True, default=""),
-    Field("pilot_log", "pilotLog", None, str | None, lenient=True, default=""),
-    _text("corrupted_files", "corruptedFiles", None),
-    _text("site_name", "siteName", None),
-    _text("node", "node", "modificationHost"),
-    _text("scheduler_id", "schedulerID", "schedulerID"),
-    _text("pilot_id", "pilotID", "pilotID"),
-    _text("batch_id", "batchID", "batchID"),
-    _text("pilot_timing", "pilotTiming", "pilotTiming"),
-    _text("cpu_consumption_unit", "cpuConsumptionUnit", "cpuConsumptionUnit"),
-    _text("cpu_architecture_level", "cpu_architecture_level", "cpu_architecture_level"),
-    _text("job_sub_status", "jobSubStatus", "jobSubStatus"),
-    _text("job_metrics", "jobMetrics", "jobMetrics", lenient=True),
-    _text("pilot_error_diag", "pilotErrorDiag", "pilotErrorDiag", lenient=True, keeps_blank=True),
-    _text("exe_error_diag", "exeErrorDiag", "exeErrorDiag", lenient=True, keeps_blank=True),
-    _text("grid", "grid", "grid"),
-    _text("source_site", "source_site", "sourceSite"),
-    _text("destination_site", "destination_site", "destinationSite"),
-    _text("start_time", "startTime", "startTime", cast=_time),
-    _text("end_time", "endTime", "endTime", cast=_time),
-    Field("pilot_error_code", "pilotErrorCode", "pilotErrorCode", int | str | None, _unsigned, read=_as_it_is),
-    _number("trans_exit_code", "transExitCode", "transExitCode", _text_of_int),
-    _number("exe_error_code", "exeErrorCode", "exeErrorCode", _whole(INT_LIMIT)),
-    _number("cpu_consumption_time", "cpuConsumptionTime", "cpuConsumptionTime", _whole()),
-    _fraction("cpu_conversion_factor", "cpuConversionFactor", "cpuConversion", 1e5),
-    _number("n_events", "nEvents", "nEvents", _whole()),
-    _number("n_input_files", "nInputFiles", "nInputFiles", _whole(INT_LIMIT)),
-    _number("core_count", "coreCount", "actualCoreCount", _whole(INT_LIMIT)),
-    _fraction("mean_core_count", "meanCoreCount", "meanCoreCount", 1e6),
-    *(_number(_snake(name), name, name, _whole()) for name in _MEMORY),
-    *(_number(_snake(name), name, name, _kilo_counter) for name in _TOTALS),
-    *(_number(_snake(name), name, name, _counter) for name in _RATES),
+    Field("job_id", "jobId", None, int | None, "PandaID", default=REQUIRED),
+    Field("job_status", "state", None, str, _STATE, default=REQUIRED),
+    Field("attempt_nr", "attemptNr", None, int | None, "attempt of which this is a report", lenient=True),
+    Field("timeout", "timeout", None, int | None, "seconds that the caller waits", default=60, lenient=True),
+    Field("job_output_report", "xml", None, str | None, _REPORT, default=""),
+    Field("meta_data", "metaData", None, str | None, "job report of the payload; the first one is kept", default=""),
+    Field("stdout", "stdout", None, str | None, "end of the payload's output, in debug mode", lenient=True, default=""),
+    Field("pilot_log", "pilotLog", None, str | None, "lines for the server's log", lenient=True, default=""),
+    _text("corrupted_files", "corruptedFiles", None, "inputs of a merge job that cannot be read, separated by commas"),
+    _text("site_name", "siteName", None, "PanDA queue"),
+    _text("node", "node", "modificationHost", "worker node"),
+    _text("scheduler_id", "schedulerID", "schedulerID", "who submitted the pilot"),
+    _text("pilot_id", "pilotID", "pilotID", "log's URL|kind of batch system|kind of pilot|version"),
+    _text("batch_id", "batchID", "batchID", "identifier in the batch system"),
+    _text("pilot_timing", "pilotTiming", "pilotTiming", "seconds of getjob|stage-in|payload|stage-out|setup|..."),
+    _text("cpu_consumption_unit", "cpuConsumptionUnit", "cpuConsumptionUnit", "unit of CPU time and model of the CPU"),
+    _text("cpu_architecture_level", "cpu_architecture_level", "cpu_architecture_level", "such as x86_64-v3"),
+    _text("job_sub_status", "jobSubStatus", "jobSubStatus", "what it does within its state"),
+    _text(
+        "job_metrics",
+        "jobMetrics",
+        "jobMetrics",
+        "words of the form key=value; leak and chi2 are also columns",
+        lenient=True,
+    ),
+    _text(
+        "pilot_error_diag",
+        "pilotErrorDiag",
+        "pilotErrorDiag",
+        "what went wrong; empty takes it back",
+        lenient=True,
+        keeps_blank=True,
+    ),
+    _text(
+        "exe_error_diag",
+        "exeErrorDiag",
+        "exeErrorDiag",
+        "what the payload says went wrong; empty takes it back",
+        lenient=True,
+        keeps_blank=True,
+    ),
+    _text("grid", "grid", "grid", "grid flavour"),
+    _text("source_site", "source_site", "sourceSite", "where a glidein came from"),
+    _text("destination_site", "destination_site", "destinationSite", "where a glidein went to"),
+    _text("start_time", "startTime", "startTime", "beginning of the payload in UTC: YYYY-MM-DD HH:MM:SS", cast=_time),
+    _text("end_time", "endTime", "endTime", "end of the payload in UTC, in the same form", cast=_time),
+    Field("pilot_error_code", "pilotErrorCode", "pilotErrorCode", int | str | None, _RETRY, _unsigned, read=_as_it_is),
+    _number("trans_exit_code", "transExitCode", "transExitCode", "exit code of the payload", _text_of_int),
+    _number("exe_error_code", "exeErrorCode", "exeErrorCode", "error of the payload", _whole(INT_LIMIT)),
+    _number("cpu_consumption_time", "cpuConsumptionTime", "cpuConsumptionTime", "CPU time in seconds", _whole()),
+    _fraction("cpu_conversion_factor", "cpuConversionFactor", "cpuConversion", "power of a core", 1e5),
+    _number("n_events", "nEvents", "nEvents", "events processed", _whole()),
+    _number("n_input_files", "nInputFiles", "nInputFiles", "input files read", _whole(INT_LIMIT)),
+    _number("core_count", "coreCount", "actualCoreCount", "cores that the payload uses", _whole(INT_LIMIT)),
+    _fraction("mean_core_count", "meanCoreCount", "meanCoreCount", "cores used on average", 1e6),
+    *(_number(_snake(name), name, name, meaning, _whole()) for name, meaning in _MEMORY.items()),
+    *(
+        _number(_snake(f"tot{what}"), f"tot{what}", f"tot{what}", f"{meaning}; kept in kB", _kilo_counter)
+        for what, meaning in _TRAFFIC.items()
+    ),
+    *(
+        _number(_snake(f"rate{what}"), f"rate{what}", f"rate{what}", f"{meaning} in a second; {_RATE_UNIT}", _counter)
+        for what, meaning in _TRAFFIC.items()
+    ),
     # Sent by pilots, of no use here: the computing element comes from the worker table.
     *(
-        Field(name.lower(), name, None, Any, lenient=True, only="legacy")
+        Field(name.lower(), name, None, Any, "taken and not used", lenient=True, only="legacy")
         for name in ("timestamp", "workdir", "remainingSpace", "messageLevel", "computingElement", "token")
     ),
 )

@@ -76,7 +76,7 @@ def _rows(parameters: Iterable[Parameter]) -> Iterator[str]:
         name = f"`{p.name}`" if p.offered_at(Door.V1) else "-"
         historical = f"`{p.name_at(Door.LEGACY)}`" if p.offered_at(Door.LEGACY) else "-"
         default = "required" if p.required else _shown(p.default)
-        meaning = "; ".join(filter(None, [p.meaning, "junk counts as absent" if p.lenient else ""]))
+        meaning = "; ".join(filter(None, [p.meaning, "junk counts as absent" if p.lenient else ""])).replace("|", "\\|")
         yield f"| {name} | {historical} | {p.kind} | {default} | {meaning} |".replace("  ", " ")
 
 
