@@ -73,16 +73,17 @@ class ConBridge:
         self, operation: Operation[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], deadline: float
     ) -> Any:
         child = self._ready_child(operation, deadline)
-        request = (request_id.get(), deadline - monotonic(), operation.name, tuple(args), dict(kwargs))
+        remaining = deadline - monotonic()
+        if remaining <= 0:
+            raise Unavailable(f"{operation.name} was not executed: the deadline had passed before it could be sent")
+        request = (request_id.get(), remaining, operation.name, tuple(args), dict(kwargs))
         try:
             return child.ask(request, deadline)
         except FrameTooLarge as error:
             raise BadRequest(f"the arguments of {operation.name} are too large: {error}") from error
-        except CallLost as lost:
-            self._kill(f"operation={operation.name} reason={str(lost)!r}")
-            raise
-        except (KeyboardInterrupt, SystemExit):  # a reply may still come, and would be taken for the next call's
-            self._kill(f"operation={operation.name} reason=interrupted")
+        except BaseException as error:
+            if child.owes_reply:
+                self._kill(f"operation={operation.name} reason={str(error) or type(error).__name__!r}")
             raise
 
     def _ready_child(self, operation: Operation[..., Any], deadline: float) -> Child:

@@ -34,10 +34,11 @@ class CallLost(Exception):
 
 
 class Child:
-    """A running child. After :class:`NotStarted` (final) or :class:`CallLost` the only thing left is :meth:`kill`."""
+    """A running child. After a final NotStarted, or while it ``owes_reply``, the only thing left is :meth:`kill`."""
 
     def __init__(self, settings: ChildSettings) -> None:
         self.born = monotonic()
+        self.owes_reply = False  # once true after an exception, a late reply would be taken for that of the next call
         self._ready = False
         self._number = 0
         self._sock, theirs = socket.socketpair()
@@ -83,6 +84,7 @@ class Child:
         self._number += 1
         frame = wire.encode(self._number, request)
         sent = False
+        self.owes_reply = True
         try:
             wire.send(self._sock, frame, deadline)
             sent = True
@@ -93,6 +95,7 @@ class Child:
             raise CallLost(f"the database child was lost: {error}", sent=sent, timed_out=False) from error
         if number != self._number:
             raise CallLost(f"call {self._number} got the reply to call {number}", sent=True, timed_out=False)
+        self.owes_reply = False
         return wire.decode(payload)
 
     def dismiss(self) -> None:

@@ -83,3 +83,9 @@ def _die_at_first(mark: Path) -> str:
         mark.touch()
         os.kill(os.getpid(), signal.SIGKILL)
     return "done"
+
+
+@operation(timeout=60)
+def bridge_nap(tx: Transaction, seconds: float, value: str) -> str:
+    time.sleep(seconds)
+    return value

@@ -116,6 +116,13 @@ def test_a_stopped_child_costs_exactly_the_deadline_while_writing(bridge: ConBri
     assert 0.5 <= monotonic() - started < 1.0
 
 
+def test_a_deadline_that_has_passed_already_costs_no_child(bridge: ConBridge) -> None:
+    living = bridge.pid
+    with pytest.raises(Unavailable, match="before it could be sent"):
+        call(bridge, ops.bridge_echo, "late", timeout=-1.0)
+    assert call(bridge, ops.bridge_pid) == living
+
+
 def test_a_child_past_its_deadline_is_killed_and_replaced(bridge: ConBridge) -> None:
     late = pid_of(bridge)
     with pytest.raises(OutcomeUnknown):
@@ -291,3 +298,17 @@ def test_a_missing_interpreter_is_a_failed_start(make_bridge: MakeBridge, monkey
     monkeypatch.setattr(sys, "prefix", "/nowhere")
     with pytest.raises(Unavailable, match="no database child could be started"):
         call(make_bridge(), ops.bridge_echo, "first")
+
+
+def test_an_interrupted_call_cannot_give_its_reply_to_the_next(bridge: ConBridge) -> None:
+    def interrupt(*_: object) -> None:
+        raise InterruptedError("enough")
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    signal.setitimer(signal.ITIMER_REAL, 0.2)
+    try:
+        with pytest.raises(InterruptedError, match="enough"):
+            call(bridge, ops.bridge_nap, 0.5, "late")
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert call(bridge, ops.bridge_echo, "next") == "next"

@@ -1,0 +1,193 @@
+"""A real instance whose processes can be found, killed and started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from time import monotonic, sleep
+from typing import Any
+
+import psutil
+
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.local_bridge import LocalBridge
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.testing.development_issuer import VO
+from pandaserver.testing.instance import Instance, Options
+from pandaserver.testing.pilot_transport import Credential, Server
+from pandaserver.testing.servers import PostgresServer
+from tests.e2e.conftest import free_port
+
+#: Quick enough that nobody waits for the daemon.
+DAEMONS: Mapping[str, Mapping[str, Any]] = {
+    "add_main": {"period": 1, "loop": True},
+    "setup_lost_jobs": {"period": 2},
+}
+
+
+class Rig(Instance):
+    """An instance for tests that do harm. ``server`` are further lines of section [server]."""
+
+    def __init__(
+        self,
+        directory: Path,
+        database: str,
+        *,
+        daemon: bool = True,
+        daemons: Mapping[str, Mapping[str, Any]] = DAEMONS,
+        server: Mapping[str, object] | None = None,
+        variables: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(
+            Options(directory, free_port(), free_port(), database=database, daemon=daemon, daemons=daemons)
+        )
+        self._server = server or {}
+        self._variables = variables or {}
+
+    def environment(self) -> dict[str, str]:
+        return super().environment() | self._variables
+
+    def _write_configuration(self, connection: ConnectionSettings) -> None:
+        super()._write_configuration(connection)
+        path = self.layout.etc / "panda_server.cfg"
+        more = "".join(f"{name} = {value}\n" for name, value in self._server.items())
+        path.write_text(path.read_text().replace("[server]\n", f"[server]\n{more}", 1))
+
+    # ---- who asks
+
+    def pilot_server(self, url: str = "") -> Server:
+        """Return the server as a pilot with a token sees it."""
+        credential = Credential(self.token("Robot Pilot", f"{VO}/pilot"), f"{VO}.pilot")
+        return Server(url or f"{self.http}/server/panda", credential)
+
+    @contextmanager
+    def task_buffer(self) -> Iterator[TaskBuffer]:
+        """Give a task buffer of this process, for looking and for making time pass."""
+        assert self.connection is not None
+        bridge = LocalBridge(self.connection, OperationSettings(main_vo=VO))
+        try:
+            yield TaskBuffer(bridge)
+        finally:
+            bridge.close()
+
+    # ---- its processes
+
+    def apache(self) -> psutil.Process:
+        """Return the first process of Apache."""
+        return self._child("panda_server-httpd.conf")
+
+    def master(self) -> psutil.Process:
+        """Return the master of the daemon."""
+        return self._child("pandaserver.daemons.master")
+
+    def web_processes(self) -> list[psutil.Process]:
+        """Return the processes that run the application."""
+        return [one for one in living(self.apache().children()) if words(one).startswith("(wsgi:")]
+
+    def database_children(self) -> list[psutil.Process]:
+        """Return the processes that hold the web's database connections."""
+        everybody = [child for one in self.web_processes() for child in offspring(one)]
+        return [one for one in everybody if "pandaserver.taskbuffer.dbchild" in words(one)]
+
+    def workers(self) -> list[psutil.Process]:
+        """Return the workers of the daemon."""
+        return living(self.master().children())
+
+    def kill_apache(self) -> None:
+        """Kill everything of the web at once."""
+        kill_all([self.apache(), *offspring(self.apache())])
+
+    def start_apache(self) -> None:
+        """Start Apache again, after it was killed."""
+        self._start_apache()
+
+    def kill_daemon(self) -> None:
+        """Kill the master; its workers follow."""
+        kill_all([self.master()])
+
+    def start_daemon(self) -> None:
+        """Start the daemon again, after it was killed."""
+        self._start_daemon()
+
+    def _child(self, word: str) -> psutil.Process:
+        mine = [one for one in living(psutil.Process().children()) if word in words(one) and self._owns(one)]
+        assert len(mine) == 1, f"{word}: {mine}"
+        return mine[0]
+
+    def _owns(self, process: psutil.Process) -> bool:
+        return process.cwd() == str(self.layout.home)
+
+
+@contextmanager
+def directory() -> Iterator[Path]:
+    """Give a directory that the service account can reach; those of pytest are private."""
+    with tempfile.TemporaryDirectory(prefix="panda-chaos-") as name:
+        path = Path(name)
+        path.chmod(0o755)
+        yield path
+
+
+@contextmanager
+def postgres(path: Path) -> Iterator[ConnectionSettings]:
+    """Give a PostgreSQL server that is reached by port."""
+    server = PostgresServer(path / "postgres", durable=False)
+    try:
+        yield server.start()
+    finally:
+        server.stop()
+
+
+def url_of(settings: ConnectionSettings, port: int = 0) -> str:
+    """Return the URL of a PostgreSQL server, or of a proxy before it."""
+    account = f"{settings.user}:{settings.password.reveal()}"
+    return f"postgresql://{account}@127.0.0.1:{port or settings.port}/{settings.name}"
+
+
+def living(processes: list[psutil.Process]) -> list[psutil.Process]:
+    """Return the processes that have not ended."""
+    found = []
+    for one in processes:
+        try:
+            if one.status() != psutil.STATUS_ZOMBIE:
+                found.append(one)
+        except psutil.NoSuchProcess:
+            continue
+    return found
+
+
+def offspring(process: psutil.Process) -> list[psutil.Process]:
+    """Return everything that descends from a process, nothing if it has ended."""
+    try:
+        return living(process.children(recursive=True))
+    except psutil.NoSuchProcess:
+        return []
+
+
+def words(process: psutil.Process) -> str:
+    """Return the command line of a process, nothing if it has ended."""
+    try:
+        return " ".join(process.cmdline())
+    except psutil.NoSuchProcess:
+        return ""
+
+
+def kill_all(processes: list[psutil.Process]) -> None:
+    """Kill processes and wait until they have ended."""
+    for one in processes:
+        try:
+            os.kill(one.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            continue
+    wait_until(lambda: not living(processes))
+
+
+def wait_until(condition: Callable[[], Any], seconds: float = 30.0, what: str = "the condition") -> None:
+    """Wait for a condition, and fail if it does not come true."""
+    deadline = monotonic() + seconds
+    while not condition():
+        assert monotonic() < deadline, f"{what} did not come true"
+        sleep(0.01)
