@@ -22,7 +22,9 @@ from pandaserver.taskbuffer.dialects.statement import Statement
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.OraDBProxy import OraDBProxy
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.taskbuffer.transaction import Transaction
 from pandaserver.testing.servers import DatabaseServer, MariaDBServer, PostgresServer
+from tests.db.transactions import transaction
 from tests.oracle_check import check_canonical
 
 BACKENDS = os.environ.get("PANDA_TEST_BACKENDS", "sqlite,postgres,mariadb").split(",")
@@ -95,6 +97,13 @@ def _composed_for_oracle(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture
 def operation_settings() -> OperationSettings:
     return OperationSettings(hostname="testhost")
+
+
+@pytest.fixture
+def tx(database: ConnectionSettings) -> Iterator[Transaction]:
+    """One open transaction, committed at the end."""
+    with transaction(database) as made:
+        yield made
 
 
 @pytest.fixture

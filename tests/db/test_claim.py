@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +12,7 @@ from pandaserver.taskbuffer.connection_settings import ConnectionSettings, Opera
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.OraDBProxy import OraDBProxy
 from pandaserver.taskbuffer.transaction import Transaction
-from tests.db.test_transaction import transaction
+from tests.db.transactions import transaction
 
 TABLE = "ATLAS_PANDA.panda_messages"
 NUMBER = 60
@@ -31,7 +31,7 @@ def take_messages(tx: Transaction, limit: int) -> list[int]:
 
 
 @pytest.fixture
-def ranked(database: ConnectionSettings) -> Iterator[list[int]]:
+def ranked(database: ConnectionSettings) -> list[int]:
     """Identifiers of free messages, the most urgent first."""
     with transaction(database) as tx:
         rows: list[dict[str, Any]] = [
@@ -40,8 +40,7 @@ def ranked(database: ConnectionSettings) -> Iterator[list[int]]:
         tx.insert(TABLE, rows)
         tx.insert(TABLE, [{**rows[0], "topic": "other", "attempts": 99}])
         order = "SELECT id FROM ATLAS_PANDA.panda_messages WHERE topic = 'free' ORDER BY attempts DESC, id"
-        found = [number for (number,) in tx.rows(order)]
-    yield found
+        return [number for (number,) in tx.rows(order)]
 
 
 def test_the_first_rows_are_claimed_in_order(database: ConnectionSettings, ranked: list[int]) -> None:

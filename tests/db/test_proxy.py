@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import replace
 from time import monotonic
 from typing import Any
@@ -59,10 +60,8 @@ def write_though_repeatable(tx: Transaction) -> None:
 @operation(timeout=30)
 def swallow_an_error(tx: Transaction) -> None:
     for _ in range(2):
-        try:
+        with suppress(DuplicateKey):
             tx.insert("ATLAS_PANDA.panda_leases", [{"component": "x", "owner": "x", "token": 0}])
-        except DuplicateKey:
-            pass
 
 
 @pytest.fixture(autouse=True)

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from time import monotonic
 from typing import Any
 
 import pytest
 
 from pandaserver.srvcore.errors import Busy, DatabaseError, DuplicateKey, LockLost, Unavailable
-from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
-from pandaserver.taskbuffer.dialects import dialect_for
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from pandaserver.taskbuffer.transaction import Transaction
-from pandaserver.taskbuffer.WrappedCursor import WrappedCursor
+from tests.db.transactions import transaction
 
 CONFIG = "ATLAS_PANDA.Config"
 NAMES = "SELECT KEY FROM ATLAS_PANDA.Config WHERE component = 'test' ORDER BY KEY"
@@ -24,34 +22,9 @@ VALUE = f"SELECT value FROM ATLAS_PANDA.Config WHERE {ROW}"
 LOCK = f"{VALUE} FOR UPDATE"
 SET = f"UPDATE ATLAS_PANDA.Config SET value = :value WHERE {ROW}"
 
-Begin = Callable[..., Transaction]
-
 
 def row(key: str, value: str = "1") -> dict[str, Any]:
     return {"app": "t", "component": "test", "KEY": key, "value": value, "type": "int", "VO": "v", "descr": "d"}
-
-
-@contextmanager
-def transaction(
-    database: ConnectionSettings, *, read_only: bool = False, seconds: float = 10.0, commit: bool = True
-) -> Iterator[Transaction]:
-    """A transaction on a connection of its own."""
-    dialect = dialect_for(database)
-    session = dialect.connect(seconds)
-    try:
-        session.begin(read_only=read_only, seconds=seconds)
-        yield Transaction(WrappedCursor(session, dialect), OperationSettings(), monotonic() + seconds)
-        if commit:
-            session.commit()
-    finally:
-        session.rollback()
-        session.close()
-
-
-@pytest.fixture
-def tx(database: ConnectionSettings) -> Iterator[Transaction]:
-    with transaction(database) as made:
-        yield made
 
 
 @pytest.fixture

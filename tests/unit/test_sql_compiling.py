@@ -77,7 +77,8 @@ SPELLINGS = [
         "SELECT KEY, c.release, LENGTH(value) FROM ATLAS_PANDA.Config c WHERE value LIKE '5%'",
         'SELECT "key", c."release", LENGTH(value) FROM Config c WHERE value LIKE \'5%\'',
         "SELECT \"key\", c.\"release\", LENGTH(value) FROM atlas_panda.config c WHERE value LIKE '5%%' ESCAPE ''",
-        "SELECT \"key\", c.\"release\", CHAR_LENGTH(value) FROM ATLAS_PANDA.config c WHERE value LIKE '5%%' ESCAPE '\x01'",
+        'SELECT "key", c."release", CHAR_LENGTH(value) FROM ATLAS_PANDA.config c'
+        " WHERE value LIKE '5%%' ESCAPE '\x01'",
         'SELECT "KEY", c."RELEASE", LENGTH(value) FROM ATLAS_PANDA.Config c WHERE value LIKE \'5%\'',
     ),
     (

@@ -151,7 +151,7 @@ class MySQL(Dialect):
         schema, _, name = sequence.partition(".")
         session = tx.cursor.session
         assert isinstance(session, MySQLSession)
-        if session.is_mariadb:
+        if session.has_sequences:
             tx.cursor.execute_native(f"SELECT NEXTVAL({self.table(schema.upper(), name)}) FROM seq_1_to_{int(n)}")
             return [row[0] for row in tx.cursor.fetchall()]
         last = self._draw(session, self.table("ATLAS_PANDA", "panda_sequences"), name.lower(), n)
@@ -190,6 +190,7 @@ class MySQLSession(Session):
         self._seconds = 0.0
         self._lost = False
         self.is_mariadb = "MariaDB" in connection.get_server_info()
+        self.has_sequences = self.is_mariadb
         self.counter: MySQLSession | None = None  # draws identifiers where there are no sequences
 
     def prepare(self) -> None:
