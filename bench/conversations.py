@@ -72,13 +72,13 @@ def _ask(request: bytes, beginning: bytes) -> Unit:
     expect((yield request), beginning)
 
 
-def _turn(values: list[Any], number: int, count: int) -> list[Any]:
+def turn(values: list[Any], number: int, count: int) -> list[Any]:
     """Return the values as the connection of that number uses them: all in turn, each beginning somewhere else."""
     start = len(values) * number // count
     return values[start:] + values[:start]
 
 
-def _mine(values: list[Any], number: int, count: int) -> list[Any]:
+def mine(values: list[Any], number: int, count: int) -> list[Any]:
     """Return the values that only the connection of that number uses."""
     return values[number::count]
 
@@ -95,7 +95,7 @@ def pages(arguments: Mapping[str, Any], number: int, count: int) -> Conversation
 
 def acquiring(arguments: Mapping[str, Any], number: int, count: int) -> Conversation:
     """Ask for jobs, at one queue after the other."""
-    queues = _turn(arguments["queues"], number, count)
+    queues = turn(arguments["queues"], number, count)
     requests = [pilot_post("getJob", shapes.wanted(queue), arguments["token"]) for queue in queues]
     return (_ask(request, b"StatusCode=0&") for request in itertools.cycle(requests))
 
@@ -103,7 +103,7 @@ def acquiring(arguments: Mapping[str, Any], number: int, count: int) -> Conversa
 def heartbeats(arguments: Mapping[str, Any], number: int, count: int) -> Conversation:
     """Report for running jobs in turn."""
     queue, attempt = arguments["queue"], arguments["attempt"]
-    reports = (shapes.heartbeat(panda_id, queue, attempt) for panda_id in _mine(arguments["ids"], number, count))
+    reports = (shapes.heartbeat(panda_id, queue, attempt) for panda_id in mine(arguments["ids"], number, count))
     requests = [pilot_post("updateJob", report, arguments["token"]) for report in reports]
     return (_ask(request, b"StatusCode=0&command=NULL") for request in itertools.cycle(requests))
 
@@ -112,7 +112,7 @@ def endings(arguments: Mapping[str, Any], number: int, count: int) -> Conversati
     """Report the end of each running job, once."""
     queue, attempt, lfns = arguments["queue"], arguments["attempt"], arguments["lfns"]
     requests = []
-    for panda_id in _mine(arguments["ids"], number, count):
+    for panda_id in mine(arguments["ids"], number, count):
         report = report_of([f"{lfn}.{panda_id}" for lfn in lfns])
         requests.append(pilot_post("updateJob", shapes.final(panda_id, queue, attempt, report), arguments["token"]))
     return (_ask(request, b"StatusCode=0&command=NULL") for request in requests)

@@ -72,7 +72,7 @@ class Helper:
 
     def _line(self) -> str:
         assert self._process.stdout
-        line = self._process.stdout.readline()
+        line: str = self._process.stdout.readline()
         if not line:
             raise HelperFailed(f"{self._module} ended with exit code {self._process.wait()}")
         return line

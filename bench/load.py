@@ -15,8 +15,8 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from bench.conversations import CONVERSATIONS, Conversation, Refused, Unit
-from bench.helper import serve
 from bench.durations import summary
+from bench.helper import serve
 
 _LENGTH: Final = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LAST: Final = re.compile(rb"\r\nconnection: *close", re.IGNORECASE)

@@ -47,11 +47,13 @@ USERS: Final = 32
 
 
 class Rig(Instance):
-    """An instance with two web processes, one database child each, no daemon, and the hello page."""
+    """An instance without a daemon, with one database child for each web process, and with the hello page."""
 
-    def __init__(self, directory: Path, database: str) -> None:
+    def __init__(self, directory: Path, database: str, web_processes: int) -> None:
         port, tls_port = _free_ports(2)
-        super().__init__(Options(directory, port, tls_port, database=database, daemon=False, web_processes=2))
+        super().__init__(
+            Options(directory, port, tls_port, database=database, daemon=False, web_processes=web_processes)
+        )
 
     @property
     def settings(self) -> ConnectionSettings:
@@ -94,12 +96,13 @@ class Rig(Instance):
 
 
 @contextmanager
-def started(database: str, directory: Path | None = None) -> Iterator[Rig]:
+def started(database: str, directory: Path | None = None, web_processes: int = 2) -> Iterator[Rig]:
     """Give a running rig in a directory of its own, which is removed at the end."""
     home = Path(tempfile.mkdtemp(prefix="panda-bench-", dir=directory))
     home.chmod(0o755)  # the service account has to get in
     try:
-        with Rig(home / "var", database) as rig:
+        rig = Rig(home / "var", database, web_processes)
+        with rig:
             yield rig
     finally:
         shutil.rmtree(home, ignore_errors=True)
