@@ -73,7 +73,7 @@ def load(environ: Mapping[str, str], directories: Sequence[Path] | None = None) 
         findings.append(Finding(Severity.error, "", 0, "server", "", "is in no panda_server.cfg", f"looked in {where}"))
     findings += _unknown_sections(in_server, {"server", "daemon"})
     findings += _unknown_sections(in_common, {"logger", "log_level"})
-    server = _with_host_names(_settings(ServerSettings, in_server, findings, sources))
+    server = _with_host_name(_settings(ServerSettings, in_server, findings, sources))
     daemon = _with_package(_settings(DaemonSettings, in_server, findings, sources))
     logger = replace(
         _settings(LoggerSettings, in_common, findings, sources), levels=_levels(in_common, findings, sources)
@@ -203,9 +203,8 @@ def _levels(sections: Sections, findings: list[Finding], sources: dict[tuple[str
     return levels
 
 
-def _with_host_names(server: ServerSettings) -> ServerSettings:
-    host = server.pserverhost or socket.getfqdn()
-    return replace(server, pserverhost=host, pserverhosthttp=server.pserverhosthttp or host)
+def _with_host_name(server: ServerSettings) -> ServerSettings:
+    return replace(server, pserverhost=server.pserverhost or socket.getfqdn())
 
 
 def _with_package(daemon: DaemonSettings) -> DaemonSettings:

@@ -21,7 +21,6 @@ __all__ = ["DaemonSettings", "LoggerSettings", "ServerSettings"]
 
 MB: Final = 2**20
 
-_CVMFS: Final = "/cvmfs/atlas.cern.ch/repo/sw/local/etc"
 _DATASERVICE: Final = "pandaserver.dataservice"
 
 _BACKENDS: Final = words("oracle", "postgres", "mysql", "sqlite", postgresql="postgres", mariadb="mysql")
@@ -48,18 +47,8 @@ class ServerSettings:
     )
     schedconfig_dir: Path = setting(
         Path("/var/cache/pandaserver/schedconfig"),
-        "Directory of the queue descriptions that pilots fetch; must be the one that Apache serves as /cache/schedconfig/.",
+        "Directory of the queue descriptions for pilots; must be the one that Apache serves as /cache/schedconfig/.",
         sample="/var/cache/pandaserver/schedconfig",
-    )
-    native_python: Path | None = setting(
-        None,
-        "Directory of the interpreter that runs helper processes.",
-        default_text="that of this installation",
-    )
-    keyDir: Path = setting(Path("/var/keys"), "Directory of the object-store key pairs that pilots may ask for.")
-    endpoint_mapfile: tuple[str, ...] = setting(
-        (f"{_CVMFS}/cric_ddmendpoints.json", f"{_CVMFS}/agis_ddmendpoints.json"),
-        "JSON files that map object-store identifiers to endpoints.",
     )
 
     backend: str = setting(
@@ -92,12 +81,6 @@ class ServerSettings:
         default_text="full name of the machine",
     )
     pserverport: int = setting(25443, "Port of https.", at_least=1)
-    pserverhosthttp: str = setting("", "Name of this machine in http URLs.", default_text="pserverhost")
-    pserverporthttp: int = setting(25080, "Port of http.", at_least=1)
-    pserveralias: str = setting(
-        "pandaserver.cern.ch", "Name under which users know the service, for mails.", sample="pandaserver.example.org"
-    )
-    disableHTTP: bool = setting(False, "Give clients https URLs of the cache.")
     sandboxHostname: str = setting(
         "",
         "Host that is recorded for uploaded sandboxes.",
@@ -112,10 +95,6 @@ class ServerSettings:
     max_sandbox_upload: int = setting(100 * MB, "Largest upload of another sandbox or log.", unit="bytes", at_least=1)
     max_v1_upload: int = setting(
         10 * MB, "Largest upload of another sandbox through /api/v1.", unit="bytes", at_least=1
-    )
-    max_checkpoint_upload: int = setting(500 * MB, "Largest upload of a checkpoint.", unit="bytes", at_least=1)
-    max_event_picking_upload: int = setting(
-        10 * MB, "Largest event picking or recovery request.", unit="bytes", at_least=1
     )
     max_request_body: int = setting(
         200 * MB, "Largest body of a request that is no upload, after decompression.", unit="bytes", at_least=1
@@ -138,7 +117,6 @@ class ServerSettings:
     record_statuschange: bool = setting(True, "Keep the history of the states of jobs.")
     main_vo: str = setting("atlas", "VO of jobs whose submitter does not name one.")
     anonymous_reads: bool = setting(True, "Let anybody read jobs and tasks, as clients up to 1.5 expect.")
-    add_serialized: bool = setting(False, "Register outputs of one task one after the other.")
 
     token_authType: TokenAuth = setting(
         TokenAuth.none,
@@ -158,13 +136,6 @@ class ServerSettings:
     )
     production_dns: tuple[str, ...] = setting((), "Parts of DNs whose owners act with the production role.")
     pilot_secrets: str = setting("pilot secrets", "Owner of the secrets that every pilot receives.")
-    useProxyCache: bool = setting(False, "Give pilots the proxies of job owners.")
-    proxy_cache_roles: tuple[str, ...] = setting(
-        ("atlas", "atlas:/atlas/Role=production", "atlas:/atlas/Role=pilot"),
-        "VOMS roles of the proxies to keep fresh.",
-    )
-    pandaProxy_URLSSL: str = setting("", "URL of the service that hands out secret keys.")
-    pandaProxy_ca_certs: Path | None = setting(None, "File of the certificate authorities of that service.")
 
     setupper_plugins: tuple[PluginEntry, ...] = setting(
         (PluginEntry("any", f"{_DATASERVICE}.SetupperSimplePlugin", "SetupperSimplePlugin"),),
@@ -181,33 +152,13 @@ class ServerSettings:
     def_sitename: str = setting(
         "BNL_ATLAS_1", "Name of the queue that stands for unknown ones.", heading="Default queue"
     )
-    def_queue: str = setting("ANALY_BNL_ATLAS_1", "Its batch queue.")
     def_nickname: str = setting("BNL_ATLAS_1-condor", "Its nickname.")
-    def_ddm: str = setting("PANDA_UNDEFINED2", "Its storage.")
     def_type: str = setting("production", "Its type.")
     def_status: str = setting("online", "Its status.")
 
-    emailSMTPsrv: str = setting(
-        "", "Host that takes mails; empty means that no mail is sent.", heading="Other services", sample="localhost"
-    )
-    emailSender: str = setting("", "Sender of the mails.", sample="panda@example.org")
     mbproxy_configFile: Path | None = setting(
-        None, "JSON file with the message brokers that are told about job states.", aliases=("mq_configFile",)
+        None,
+        "JSON file with message brokers; if given, changes of jobs with the tag pc go to the table panda_messages.",
+        heading="Other services",
+        aliases=("mq_configFile",),
     )
-    configurator_use_cert: bool = setting(True, "Show a client certificate to CRIC.")
-    CRIC_URL_SITES: str = setting("", "Sites: a URL or the path of a JSON file, as for all the following.")
-    CRIC_URL_DDMENDPOINTS: str = setting("", "Storage endpoints.")
-    CRIC_URL_SCHEDCONFIG: str = setting("", "Queues.")
-    CRIC_URL_DDMBLACKLIST: str = setting("", "Endpoints closed for writing.")
-    CRIC_URL_DDMBLACKLIST_READ: str = setting("", "Endpoints closed for reading.")
-    CRIC_URL_CM: str = setting("", "Closeness of sites.")
-    CRIC_URL_TAGS: str = setting("", "Software tags of queues.")
-    RUCIO_RSE_USAGE: str = setting("", "Usage of storage endpoints.")
-    NWS_URL: str = setting("", "Network metrics.")
-    CO2_BEARER_TOKEN: Secret = setting(Secret(""), "Token of the service of carbon intensities.")
-
-    nrun_interval: int = setting(
-        5, "Minutes between two counts of running jobs.", heading="Counting running jobs", unit="min", at_least=1
-    )
-    nrun_hosts: int = setting(3, "Machines that take turns in counting.", at_least=1)
-    nrun_snum: int = setting(999, "Turn of this machine, from 0; 999 means never.", at_least=0)

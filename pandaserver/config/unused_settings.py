@@ -7,6 +7,12 @@ from typing import Final
 
 _OLD: Final = "Was not used by earlier servers either."
 _ALWAYS: Final = "Always so."
+_URLS: Final = "This server hands out no URLs of its cache; clients and pilots have them in their own configuration."
+_PROXIES: Final = "This server does not hand out proxies of job owners yet."
+_MAIL: Final = "This server sends no mail yet."
+_CRIC: Final = "Queues are described by panda-admin; reading them from CRIC is not there yet."
+_COUNTS: Final = "Jobs at work are counted by the daemon share_statistics."
+_EVENTS: Final = "This server does not serve event ranges yet."
 _HELPERS: Final = "Helper processes find the code and their home by themselves."
 _EVENT_INDEX: Final = "The server does not ask the event index."
 
@@ -14,6 +20,7 @@ _EVENT_INDEX: Final = "The server does not ask the event index."
 UNUSED: Final[Mapping[str, Mapping[str, str]]] = {
     "server": {
         "loggername": "The loggers of remote monitoring have the names of their modules.",
+        "native_python": _HELPERS,
         "native_python32": _OLD,
         "dq2_dir": _OLD,
         "globus_dir": _OLD,
@@ -23,6 +30,37 @@ UNUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "pandaPython_dir": _HELPERS,
         "home_dir_cwd": _HELPERS,
         "nDBConnection": "Use nDBConForFastCGIWSGI.",
+        "keyDir": "This server does not hand out key pairs of object stores yet.",
+        "endpoint_mapfile": "This server does not hand out key pairs of object stores yet.",
+        "pserverhosthttp": _URLS,
+        "pserverporthttp": _URLS,
+        "disableHTTP": _URLS,
+        "pserveralias": _MAIL,
+        "emailSMTPsrv": _MAIL,
+        "emailSender": _MAIL,
+        "max_checkpoint_upload": _EVENTS,
+        "max_event_picking_upload": _EVENTS,
+        "add_serialized": "Outputs are settled in batches that lock what they change in one order.",
+        "useProxyCache": _PROXIES,
+        "proxy_cache_roles": _PROXIES,
+        "pandaProxy_URLSSL": _PROXIES,
+        "pandaProxy_ca_certs": _PROXIES,
+        "def_queue": "A queue has one name.",
+        "def_ddm": "The queue that stands for unknown ones has no storage.",
+        "configurator_use_cert": _CRIC,
+        "CRIC_URL_SITES": _CRIC,
+        "CRIC_URL_DDMENDPOINTS": _CRIC,
+        "CRIC_URL_SCHEDCONFIG": _CRIC,
+        "CRIC_URL_DDMBLACKLIST": _CRIC,
+        "CRIC_URL_DDMBLACKLIST_READ": _CRIC,
+        "CRIC_URL_CM": _CRIC,
+        "CRIC_URL_TAGS": _CRIC,
+        "RUCIO_RSE_USAGE": _CRIC,
+        "NWS_URL": "Brokerage does not look at the network yet.",
+        "CO2_BEARER_TOKEN": "This server does not account for carbon yet.",
+        "nrun_interval": _COUNTS,
+        "nrun_hosts": _COUNTS,
+        "nrun_snum": _COUNTS,
         "dbbridgeverbose": "Each call is logged by DBProxy.",
         "cursor_dump": "Use dump_sql.",
         "schemaJEDI": "Must be schemaPANDA, if given.",

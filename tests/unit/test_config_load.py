@@ -56,7 +56,7 @@ def test_absent_settings_have_their_defaults(place: Place) -> None:
     ("line", "name", "value"),
     [
         ("dbport = 05432", "dbport", 5432),
-        ("disableHTTP = True", "disableHTTP", True),
+        ("dump_sql = True", "dump_sql", True),
         ("usedbtimeout = false", "usedbtimeout", False),
         ("token_authType = None", "token_authType", TokenAuth.none),
         ("token_authType = x509", "token_authType", TokenAuth.none),
@@ -66,7 +66,7 @@ def test_absent_settings_have_their_defaults(place: Place) -> None:
         ("mbproxy_configFile = None", "mbproxy_configFile", None),
         ("production_dns = /CN=a, /CN=b,\n  /CN=c", "production_dns", ("/CN=a", "/CN=b", "/CN=c")),
         ("sandboxHostname = None", "sandboxHostname", ""),
-        ("pandaProxy_ca_certs =", "pandaProxy_ca_certs", None),
+        ("auth_policies =", "auth_policies", None),
     ],
 )
 def test_a_text_becomes_a_value_of_its_type(place: Place, line: str, name: str, value: object) -> None:
@@ -100,7 +100,7 @@ def test_a_password_does_not_show_in_the_printed_settings(place: Place) -> None:
         ("dbtimeout = 1.5", "'1.5' is not a whole number", ""),
         ("token_authType = oidcc", "'oidcc' is not one of none, oidc, scitokens, x509", "did you mean oidc?"),
         ("cache_dir =", "is empty", "give a path, or remove the line for the default"),
-        ("emailSender = 100%", "a single % is not a value", "write %% for a percent sign"),
+        ("main_vo = 100%", "a single % is not a value", "write %% for a percent sign"),
         ("dbport = 1\ndbport = 2", "appears twice, first in line 7", "remove one of the two"),
         ("schemaJEDI = X", "must be schemaPANDA, as both kinds of tables are read together", ""),
         ("adder_plugins = atlas:x", "'atlas:x' is not a plug-in", "write vo[|vo...]:module:Class[:group]"),
@@ -177,10 +177,6 @@ def test_operations_learn_who_they_work_for(place: Place) -> None:
     assert (operations.push_messages, operations.record_statuschange) == (True, False)
 
 
-def test_http_urls_use_the_name_of_the_host_unless_told_otherwise(place: Place) -> None:
-    assert place.load(GOOD + "pserverhost = me.example.org").server.pserverhosthttp == "me.example.org"
-
-
 def test_a_value_knows_where_it_came_from(place: Place) -> None:
     place.environ["PORT"] = "1234"
     config = place.load(GOOD + "pserverport = $PORT")
@@ -200,9 +196,9 @@ MAPS: list[tuple[str, Any]] = [
 def test_the_json_map_overrides_with_texts_or_json_values(place: Place, name: str, value: object) -> None:
     place.environ["PANDA_HOME"] = str(place.directory)
     (place.directory / name).parent.mkdir(parents=True)
-    (place.directory / name).write_text(json.dumps({"server": {"pserverport": value, "disableHTTP": True}}))
+    (place.directory / name).write_text(json.dumps({"server": {"pserverport": value, "dump_sql": True}}))
     config = place.load()
-    assert (config.server.pserverport, config.server.disableHTTP) == (25444, True)
+    assert (config.server.pserverport, config.server.dump_sql) == (25444, True)
     assert config.sources["server", "pserverport"] == f"{place.directory / name}:1"
 
 
@@ -254,7 +250,7 @@ def test_no_file_at_all_is_an_error_that_tells_where_it_was_looked_for(tmp_path:
 def test_ten_mistakes_are_ten_findings(place: Place) -> None:
     config = place.load(
         "backend = postgre\ndbhost = h\ndbuser = u\ndbpaswd = p\ndbpasswd = FIXME\ndbname = n\n"
-        "dbport = many\nusedbtimeout = yes\ndbhost = h2\nemailSender = 5%\nadder_plugins = atlas\nwhat is this\n",
+        "dbport = many\nusedbtimeout = yes\ndbhost = h2\nmain_vo = 5%\nadder_plugins = atlas\nwhat is this\n",
         "[dameon]\nenable = True\n",
         "[logger]\nlog_level = LOUD\n",
     )
@@ -269,7 +265,7 @@ def test_ten_mistakes_are_ten_findings(place: Place) -> None:
         ("server", "dbpasswd"),
         ("server", "dbpaswd"),
         ("server", "dbport"),
-        ("server", "emailSender"),
+        ("server", "main_vo"),
         ("server", "usedbtimeout"),
     ]
 
