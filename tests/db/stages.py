@@ -14,6 +14,9 @@ from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from pandaserver.taskbuffer.transaction import Transaction
 from tests.factories import make_job
 
+#: Columns whose default is not NULL, which submission sets to NULL.
+UNSET_TIMES = ("startTime", "endTime")
+
 _ids = count(1_000_000)
 
 
@@ -23,7 +26,7 @@ def put_job_for_test(tx: Transaction, job: JobSpec) -> int:
     job.PandaID = next(_ids)
     now = tx.now()
     job.creationTime = job.modificationTime = job.stateChangeTime = job.prodDBUpdateTime = now
-    row = {name: getattr(job, name) for name in JOB_COLUMNS if getattr(job, name) is not None}
+    row = {name: getattr(job, name) for name in JOB_COLUMNS if getattr(job, name) is not None or name in UNSET_TIMES}
     tx.insert(f"ATLAS_PANDA.{HOME[JobStatus(job.jobStatus or '')]}", [row])
     tx.insert("ATLAS_PANDA.jobParamsTable", [{"PandaID": job.PandaID, "jobParameters": job.jobParameters}])
     for file in job.Files:
