@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Callable
 from time import monotonic
 from typing import Final
 
@@ -14,11 +15,13 @@ from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 PROGRAM: Final = __file__
 
 
-def run_script(spec: DaemonSpec, tbuf: TaskBuffer, lock_pool: LockPool) -> None:
-    """Call ``main`` of the script; with ``loop`` again while it returns True and the period is not over."""
+def run_script(
+    spec: DaemonSpec, tbuf: TaskBuffer, lock_pool: LockPool, must_stop: Callable[[], bool] = lambda: False
+) -> None:
+    """Call ``main`` of the script; with ``loop`` again while it returns True, for its period or until told to stop."""
     script = importlib.import_module(spec.module)
     started = monotonic()
     while True:
         again = script.main(argv=(PROGRAM, *spec.arguments), tbuf=tbuf, lock_pool=lock_pool)
-        if not (spec.loop and again) or monotonic() - started >= spec.period:
+        if not (spec.loop and again) or monotonic() - started >= spec.period or must_stop():
             return

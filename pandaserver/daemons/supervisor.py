@@ -190,7 +190,7 @@ class Master:
             self._log.info(f"worker reached max_worker_memory pid={worker.pid} megabytes={megabytes}")
             worker.expires = now
         worker.becomes_idle()
-        if outcome == Outcome.failed or self._stop_deadline is not None:  # it ends by itself
+        if outcome == Outcome.failed or self._stop_deadline is not None:  # it is ending by itself
             worker.leave(now)
 
     # -- the end of processes
@@ -274,7 +274,7 @@ class Master:
         self._stop_deadline = now + patience
         for worker in self._workers.values():
             if worker.phase is Phase.busy:
-                worker.deadline = min(worker.deadline, self._stop_deadline)
+                worker.leave_after_run(self._stop_deadline)
             elif first and worker.phase is not Phase.leaving:
                 worker.leave(now)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import select
 import signal
 import socket
 import sys
@@ -89,9 +90,9 @@ class Worker:
         try:
             if spec.sync:
                 with exclusive_run(spec, self._tbuf, self._make_task_buffer, self._log) as fenced:
-                    run_script(spec, fenced, self._lock_pool)
+                    run_script(spec, fenced, self._lock_pool, self._must_stop)
             else:
-                run_script(spec, self._tbuf, self._lock_pool)
+                run_script(spec, self._tbuf, self._lock_pool, self._must_stop)
         except LockedElsewhere as locked:
             self._log.info(f"skipped since locked daemon={spec.name} wait_s={locked.wait:.1f}")
             return Outcome.skipped, locked.wait, ""
@@ -100,6 +101,11 @@ class Worker:
             return Outcome.failed, 0.0, f"{type(error).__name__}: {error}"
         self._log.info(f"finish daemon={spec.name}")
         return Outcome.done, 0.0, ""
+
+    def _must_stop(self) -> bool:
+        """Tell whether the master wants us to end, or is gone: during a run it has nothing else to tell."""
+        readable, _, _ = select.select([self._sock], [], [], 0)
+        return bool(readable)
 
     def _make_task_buffer(self) -> TaskBuffer:
         server = self._config.server

@@ -67,6 +67,12 @@ class WorkerProcess:
         with contextlib.suppress(OSError):  # it has ended already, which the master is about to hear
             send_line(self.sock, Order.stop)
 
+    def leave_after_run(self, deadline: float) -> None:
+        """Order a busy worker to end after its script, at ``deadline`` by force; a looping script is not repeated."""
+        self.deadline = min(self.deadline, deadline)
+        with contextlib.suppress(OSError):
+            send_line(self.sock, Order.stop)
+
 
 def fork_worker(life: Life, forget: Callable[[], None], now: float, expires: float) -> WorkerProcess:
     """Start a worker in a process group of its own; ``forget`` closes there what belongs to the master."""

@@ -232,6 +232,16 @@ def test_a_running_script_may_finish_within_stop_timeout(daemon: Daemon) -> None
     assert daemon.events("long", "end")
 
 
+def test_a_looping_script_is_not_repeated_when_the_daemon_stops(daemon: Daemon) -> None:
+    daemon.configure({"loop": {"period": 60, "loop": True, "act": ["again", 0.2]}}, stop_timeout=30)
+    daemon.start()
+    wait_until(lambda: len(daemon.starts("loop")) >= 2)
+    asked = monotonic()
+    assert daemon.stop() == 0
+    assert monotonic() - asked < 3
+    assert daemon.events("loop")[-1].what == "end"
+
+
 def test_a_running_script_is_killed_after_stop_timeout(daemon: Daemon) -> None:
     daemon.configure({"long": {"period": 60, "act": ["cling", 0]}}, stop_timeout=1)
     daemon.start()
