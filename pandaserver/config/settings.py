@@ -102,7 +102,7 @@ class ServerSettings:
     max_jobs_per_submit: int = setting(5000, "Jobs that one submission may contain.", at_least=1)
     max_child_memory: int = setting(
         0,
-        "Memory that a helper process of a web process may use before it is replaced; 0 means any.",
+        "Memory that a database child of a web process may use before it is replaced; 0 means any.",
         unit="MB",
         at_least=0,
     )

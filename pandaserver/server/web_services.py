@@ -59,6 +59,7 @@ def make_task_buffer(config: PandaConfig) -> TaskBuffer:
             connection,
             operations,
             logger=config.logger,
+            max_memory=server.max_child_memory,
             make_bridge=None if server.usedbtimeout else local,
         )
     )

@@ -1,4 +1,4 @@
-"""Starting helper processes of our own: which interpreter, and how it finds this package."""
+"""Helper processes of our own: which interpreter runs them, how it finds this package, how large they are."""
 
 from __future__ import annotations
 
@@ -22,3 +22,12 @@ def environment() -> dict[str, str]:
         return dict(os.environ)
     found_before = os.environ.get("PYTHONPATH", "")
     return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, [str(root), found_before]))}
+
+
+def resident_megabytes(pid: int) -> int:
+    """Return how much memory a process uses now, 0 if it is gone."""
+    try:
+        with open(f"/proc/{pid}/statm") as file:
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20
+    except (FileNotFoundError, ProcessLookupError):
+        return 0

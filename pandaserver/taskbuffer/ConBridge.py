@@ -1,4 +1,4 @@
-"""One database child that can be called: started when needed, replaced when lost, retired when old."""
+"""One database child that can be called: started when needed, replaced when lost, retired when old or large."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from pandacommon.pandalogger.context import request_id
 from pandaserver.srvcore.backoff import Backoff
+from pandaserver.srvcore.child_process import resident_megabytes
 from pandaserver.srvcore.errors import ERROR_BY_CODE, BadRequest, OutcomeUnknown, PandaError, Unavailable
 from pandaserver.taskbuffer.bridge import ChildSettings, OperationFailed, time_limit
 from pandaserver.taskbuffer.child import CallLost, Child, NotStarted
@@ -23,13 +24,17 @@ LIFETIME = 3600.0  # seconds after which a child is replaced between two calls
 class ConBridge:
     """Executes operations in a child, so that a stalled database costs a child and never this process.
 
-    For one thread at a time; :class:`OraDBProxyPool` shares bridges among threads.
+    For one thread at a time; :class:`OraDBProxyPool` shares bridges among threads. A child older than ``lifetime``
+    seconds or larger than ``max_memory`` MB (0: any) is replaced between two calls.
     """
 
-    def __init__(self, settings: ChildSettings, logger: logging.Logger, lifetime: float = LIFETIME) -> None:
+    def __init__(
+        self, settings: ChildSettings, logger: logging.Logger, lifetime: float = LIFETIME, max_memory: int = 0
+    ) -> None:
         self._settings = settings
         self._logger = logger
         self._lifetime = lifetime
+        self._max_memory = max_memory
         self._child: Child | None = None
         self._retires = 0.0
         self._backoff = Backoff()
@@ -101,7 +106,7 @@ class ConBridge:
         now = monotonic()
         if self._child is not None and self._child.has_ended():
             self._kill("reason='had ended by itself'")
-        elif self._child is not None and now >= self._retires:
+        elif self._child is not None and (now >= self._retires or self._is_too_large(self._child)):
             self.close()
         if self._child is None:
             if now < self._next_start:
@@ -110,6 +115,9 @@ class ConBridge:
             self._retires = now + self._lifetime * random.uniform(0.8, 1.2)  # so that children do not retire together
             self._logger.info(f"child started pid={self._child.pid}")
         return self._child
+
+    def _is_too_large(self, child: Child) -> bool:
+        return self._max_memory > 0 and resident_megabytes(child.pid) > self._max_memory
 
     def _start_failed(self, reason: str) -> None:
         pause = self._backoff.failed()

@@ -34,13 +34,14 @@ class OraDBProxyPool:
         logger: LoggerValues | None = None,
         modules: tuple[str, ...] = OPERATION_MODULES,
         patience: float = PATIENCE,
+        max_memory: int = 0,
         make_bridge: Callable[[], Caller] | None = None,
     ) -> None:
         self.size = size
         self._connection = connection
         self._patience = patience
         child = ChildSettings(connection, operations, logger, modules)
-        make = make_bridge or (lambda: ConBridge(child, PandaLogger.getLogger("ConBridge")))
+        make = make_bridge or (lambda: ConBridge(child, PandaLogger.getLogger("ConBridge"), max_memory=max_memory))
         # Last in, first out: a quiet server needs few children, and the others never start.
         self._idle: queue.LifoQueue[Caller] = queue.LifoQueue()
         for _ in range(size):

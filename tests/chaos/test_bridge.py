@@ -36,10 +36,10 @@ EIGHT_MB = b"x" * 8_000_000
 def make_bridge(tmp_path: Path, connection: ConnectionSettings) -> Iterator[MakeBridge]:
     made: list[ConBridge] = []
 
-    def make(*modules: str, lifetime: float = 3600.0) -> ConBridge:
+    def make(*modules: str, lifetime: float = 3600.0, max_memory: int = 0) -> ConBridge:
         logger = LoggerSettings(logdir=tmp_path)
         settings = ChildSettings(connection, OperationSettings(), logger, modules or (OPERATIONS,))
-        made.append(ConBridge(settings, PandaLogger.getLogger("ConBridge"), lifetime))
+        made.append(ConBridge(settings, PandaLogger.getLogger("ConBridge"), lifetime, max_memory))
         return made[-1]
 
     yield make
@@ -283,6 +283,17 @@ def test_an_old_child_is_replaced_between_calls(make_bridge: MakeBridge) -> None
     assert call(bridge, ops.bridge_pid) != first
     assert isinstance(first, int)
     assert is_gone(first)
+
+
+@pytest.mark.parametrize(("max_memory", "stays"), [(1, False), (4096, True)])
+def test_a_child_that_has_grown_is_replaced_between_two_calls(
+    make_bridge: MakeBridge, max_memory: int, stays: bool
+) -> None:
+    bridge = make_bridge(max_memory=max_memory)
+    call(bridge, ops.bridge_echo, "first")
+    first = pid_of(bridge)
+    assert call(bridge, ops.bridge_echo, "second") == "second"
+    assert (pid_of(bridge) == first) is stays
 
 
 def test_a_child_that_cannot_start_is_not_tried_at_every_call(make_bridge: MakeBridge) -> None:
