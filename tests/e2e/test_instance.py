@@ -49,12 +49,12 @@ def test_nothing_else_is_served(instance: Instance, path: str) -> None:
     assert fetched(instance, path)[0] in (400, 403, 404)
 
 
-def test_a_token_makes_the_caller_known(instance: Instance) -> None:
+def test_a_token_gives_its_role(instance: Instance) -> None:
     token = instance.token("Jane Doe", "testvo/production")
     _, text = fetched(
         instance, "/server/panda/getAttr", tls=True, Authorization=f"Bearer {token}", Origin="testvo.production"
     )
-    assert "SSL_CLIENT_S_DN : Jane Doe/CN=nickname:janedoe" in text
+    assert "GRST_CRED_AUTH_TOKEN_0 : VOMS /testvo/Role=production" in text
 
 
 def test_a_forged_token_is_refused(instance: Instance) -> None:
