@@ -162,8 +162,8 @@ class Instance:
         self._write_credentials()
         queue = sample_site.publish(self.layout.schedconfig)
         self.account.give(self.layout.home)
-        self._stack.callback(self.processes.stop)
         self.connection = self._stack.enter_context(database.opened(self.options.database, self.layout, self.account))
+        self._stack.callback(self.processes.stop)  # before the database, as it is entered later
         self._write_configuration(self.connection)
         self.admin("schema", "upgrade")
         self.admin("queue", "set", str(queue))
