@@ -172,8 +172,8 @@ class Transaction:
         if self.remaining() <= 0:
             self._failure = Unavailable("the deadline of the call has passed; nothing was kept")
             raise self._failure
-        self.cursor.session.limit(statement_seconds(self.deadline))
         try:
+            self.cursor.session.limit(statement_seconds(self.deadline))
             return action()
         except PandaError as error:
             self._failure = error

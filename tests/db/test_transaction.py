@@ -198,6 +198,27 @@ def test_a_writer_waits_for_its_turn_and_not_longer(filled: ConnectionSettings) 
         assert monotonic() - started < 2.6
 
 
+SLOW = {
+    "sqlite": "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e9) SELECT COUNT(*) FROM n",
+    "postgres": "SELECT pg_sleep(20)",
+    "mysql": "SELECT COUNT(*) FROM seq_1_to_1000000000",
+}
+
+
+def test_a_slow_statement_is_stopped_before_the_deadline(database: ConnectionSettings) -> None:
+    started = monotonic()
+    with transaction(database, seconds=1.5, commit=False) as tx, pytest.raises(Unavailable):
+        tx.run(lambda: tx.cursor.execute_native(SLOW[database.backend]))
+    assert monotonic() - started < 1.5
+
+
+def test_an_error_does_not_tell_the_values_of_the_row(database: ConnectionSettings) -> None:
+    with transaction(database, commit=False) as tx:
+        with pytest.raises(DatabaseError) as failed:
+            tx.insert("ATLAS_PANDA.panda_leases", [{"component": "hush", "owner": None, "token": 1}])
+        assert "hush" not in f"{failed.value} {failed.value.details}"
+
+
 def test_a_deadlock_costs_one_of_the_two_its_transaction(
     filled: ConnectionSettings, requires: Callable[[str], None]
 ) -> None:

@@ -226,7 +226,9 @@ class PostgresSession(Session):
             return BadRequest(f"a value does not fit the database: {raised}")
         if not isinstance(raised, psycopg2.Error):
             return None
-        text = " ".join(str(raised).split()) or type(raised).__name__
+        # Not str(raised), which quotes the statement and the row with all their values.
+        primary, constraint = raised.diag.message_primary, raised.diag.constraint_name
+        text = f"{primary} ({constraint})" if constraint else primary or " ".join(str(raised).split())
         state = raised.pgcode or ""
         if self.lost or state.startswith(("08", "57P")):
             return Unavailable(f"connection lost: {text}")

@@ -86,6 +86,8 @@ class SQLite(Dialect):
         import sqlite3
 
         name = self.settings.name
+        if name != MEMORY and not os.path.exists(name):  # SQLite would make an empty one
+            raise Unavailable(f"there is no database {name}; panda-admin schema upgrade makes it")
         try:
             connection = sqlite3.connect(
                 name,
