@@ -201,15 +201,15 @@ def test_a_writer_waits_for_its_turn_and_not_longer(filled: ConnectionSettings) 
 SLOW = {
     "sqlite": "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1e9) SELECT COUNT(*) FROM n",
     "postgres": "SELECT pg_sleep(20)",
-    "mysql": "SELECT COUNT(*) FROM seq_1_to_1000000000",
+    "mysql": "SELECT COUNT(*) FROM seq_1_to_100000 a, seq_1_to_100000 b WHERE a.seq <> b.seq",
 }
 
 
 def test_a_slow_statement_is_stopped_before_the_deadline(database: ConnectionSettings) -> None:
-    started = monotonic()
-    with transaction(database, seconds=1.5, commit=False) as tx, pytest.raises(Unavailable):
-        tx.run(lambda: tx.cursor.execute_native(SLOW[database.backend]))
-    assert monotonic() - started < 1.5
+    with transaction(database, seconds=2.5, commit=False) as tx:
+        with pytest.raises(Unavailable):
+            tx.run(lambda: tx.cursor.execute_native(SLOW[database.backend]))
+        assert tx.remaining() > 0
 
 
 def test_an_error_does_not_tell_the_values_of_the_row(database: ConnectionSettings) -> None:

@@ -8,7 +8,7 @@ from time import monotonic
 
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.dialects import dialect_for
-from pandaserver.taskbuffer.transaction import Transaction
+from pandaserver.taskbuffer.transaction import Transaction, statement_seconds
 from pandaserver.taskbuffer.WrappedCursor import WrappedCursor
 
 
@@ -19,9 +19,10 @@ def transaction(
     """A transaction on a connection of its own."""
     dialect = dialect_for(database)
     session = dialect.connect(seconds)
+    deadline = monotonic() + seconds
     try:
-        session.begin(read_only=read_only, seconds=seconds)
-        yield Transaction(WrappedCursor(session, dialect), OperationSettings(), monotonic() + seconds)
+        session.begin(read_only=read_only, seconds=statement_seconds(deadline))
+        yield Transaction(WrappedCursor(session, dialect), OperationSettings(), deadline)
         if commit:
             session.commit()
     finally:

@@ -1,8 +1,8 @@
 """Whose turn it is to write to a SQLite file: tickets, served in the order in which they were drawn.
 
 SQLite's own waiting sleeps and tries again, so whoever writes all the time overtakes the others, for seconds. Here a
-ticket is a lock on one byte of a file beside the database; its holder may write when no lower byte is locked. The kernel
-frees the locks of a process that dies, so the queue moves on.
+ticket is a lock on one byte of a file beside the database; its holder may write when no lower byte is locked. The
+kernel frees the locks of a process that dies, so the queue moves on.
 """
 
 from __future__ import annotations
