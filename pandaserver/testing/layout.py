@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-#: A path of a Unix socket has 107 characters; what Apache, mod_wsgi and the databases append needs this many.
-_SOCKET_NAME: Final = 40
+#: A path of a Unix socket has 107 characters; the longest name that we or a database append has this many.
+_SOCKET_NAME: Final = len("/db/postgresql/.s.PGSQL.65535")
 _LONGEST: Final = 107 - _SOCKET_NAME
 
 

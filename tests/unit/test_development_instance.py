@@ -11,6 +11,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -26,9 +27,16 @@ from pandaserver.testing.processes import Processes
 ME = Account("me", "me", os.geteuid(), os.getegid(), switch=False)
 
 
-def test_the_template_names_no_value_that_the_instance_does_not_have(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    layout.create()
+@pytest.fixture
+def layout() -> Iterator[Layout]:
+    """An instance's directory whose path is short enough for sockets, which those of pytest are not always."""
+    with tempfile.TemporaryDirectory() as name:
+        made = Layout(Path(name))
+        made.create()
+        yield made
+
+
+def test_the_template_names_no_value_that_the_instance_does_not_have(layout: Layout) -> None:
     text = apache.configure(layout, ME).read_text()
     directives = [line for line in text.splitlines() if not line.lstrip().startswith("#")]
     assert not [line for line in directives if "@@" in line]
@@ -54,9 +62,7 @@ def test_a_placeholder_without_value_is_an_error() -> None:
     ],
     ids=["sqlite", "postgres"],
 )
-def test_the_configuration_is_read_back_without_findings(tmp_path: Path, connection: ConnectionSettings) -> None:
-    layout = Layout(tmp_path)
-    layout.create()
+def test_the_configuration_is_read_back_without_findings(layout: Layout, connection: ConnectionSettings) -> None:
     instance_config.write(
         layout, ME, connection, host="localhost", port=1080, tls_port=1443, daemons={"add_main": {"period": 10}}
     )
@@ -73,9 +79,7 @@ def test_the_configuration_is_read_back_without_findings(tmp_path: Path, connect
     assert [spec.name for spec in config.daemon.daemons] == ["add_main"]
 
 
-def test_the_password_of_the_database_is_readable_by_the_account_only(tmp_path: Path) -> None:
-    layout = Layout(tmp_path)
-    layout.create()
+def test_the_password_of_the_database_is_readable_by_the_account_only(layout: Layout) -> None:
     instance_config.write(layout, ME, ConnectionSettings("sqlite", "x"), host="h", port=1, tls_port=2, daemons={})
     assert stat.S_IMODE((layout.etc / "panda_server.cfg").stat().st_mode) == 0o600
 
