@@ -11,7 +11,11 @@ from pandaserver.taskbuffer import db_proxy_mods
 
 STARTS = ("SELECT", "INSERT", "UPDATE", "DELETE", "WITH")
 #: Modules outside db_proxy_mods that hold SQL.
-OTHERS = ("pandaserver.taskbuffer.OraDBProxy", "pandaserver.taskbuffer.dialects.sqlite")
+OTHERS = (
+    "pandaserver.taskbuffer.OraDBProxy",
+    "pandaserver.taskbuffer.process_lock",
+    "pandaserver.taskbuffer.dialects.sqlite",
+)
 
 
 def statements() -> list[tuple[str, str]]:

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeVar
 
 from pandaserver.srvcore.errors import DatabaseError, LockLost, OutcomeUnknown, PandaError, Unavailable
 from pandaserver.taskbuffer.connection_settings import OperationSettings
+from pandaserver.taskbuffer.process_lock import record_start
 from pandaserver.taskbuffer.WrappedCursor import Row, WrappedCursor
 
 T = TypeVar("T")
@@ -139,8 +140,6 @@ class Transaction:
 
     def lock_process(self, component: str, owner: str, *, period: float) -> bool:
         """Record a start of ``component`` by ``owner``, unless anybody started it less than ``period`` seconds ago."""
-        from pandaserver.taskbuffer.db_proxy_mods.process_lock import record_start
-
         return record_start(self, component, owner, period)
 
     @contextmanager

@@ -6,10 +6,12 @@ never released, so the period counts across machines.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from pandaserver.srvcore.errors import DuplicateKey
-from pandaserver.taskbuffer.transaction import Transaction
+
+if TYPE_CHECKING:
+    from pandaserver.taskbuffer.transaction import Transaction
 
 _ROW: Final = """vo = 'default' AND prodSourceLabel = 'default' AND cloud = 'default' AND workqueue_id = 0
       AND resource_type = 'default' AND component = :component"""
