@@ -9,7 +9,7 @@ from typing import Any
 from bench.helper import serve
 from pandaserver.config.panda_config import connection_settings, operation_settings
 from pandaserver.daemons.environment import configuration
-from pandaserver.daemons.scripts.add_main import make_adder, run_once
+from pandaserver.daemons.scripts.add_main import BATCH, make_adder
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
@@ -24,7 +24,7 @@ def prepare(task: Mapping[str, Any]) -> Callable[[], Mapping[str, Any]]:
     def run() -> Mapping[str, Any]:
         started, cpu, count = time.perf_counter(), time.process_time(), 0
         while time.perf_counter() - started < task["seconds"]:
-            taken = run_once(adder, True, grace=0.0)
+            taken = adder.run(BATCH, None, grace=0.0)
             count += taken
             if not taken:
                 break

@@ -20,8 +20,9 @@ def configuration() -> PandaConfig:
     return config
 
 
+@cache
 def site_mapper(tbuf: TaskBuffer) -> SiteMapper:
-    """Return the queues."""
+    """Return the queues; a worker keeps them from one run of a script to the next."""
     return SiteMapper(tbuf.loadSites, default_site(configuration().server))
 
 

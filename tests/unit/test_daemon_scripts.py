@@ -15,7 +15,7 @@ import pytest
 
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandaserver.daemons.environment import owner
-from pandaserver.daemons.scripts import tmpwatch
+from pandaserver.daemons.scripts import add_main, tmpwatch
 from pandaserver.daemons.scripts.cache_schedconfig import write_queues
 from pandaserver.daemons.scripts.copyArchive import CORE_DUMPS, remove_files
 from pandaserver.daemons.sections import run_sections
@@ -65,6 +65,37 @@ def test_a_failing_section_does_not_stop_the_others(caplog: pytest.LogCaptureFix
     assert counts == {"one": 1, "three": 3}
     assert "failed=two" in caplog.text
     assert "ZeroDivisionError" in caplog.text
+
+
+# -- turns of the Adder
+
+
+class Queues:
+    """Stands for an Adder: reports of users and of others that wait."""
+
+    def __init__(self, users: int, others: int) -> None:
+        self.waiting = {True: users, False: others}
+        self.asked: list[bool] = []
+
+    def run(self, limit: int, user_jobs: bool, grace: float) -> int:
+        assert grace == 1.0
+        self.asked.append(user_jobs)
+        taken = min(limit, self.waiting[user_jobs])
+        self.waiting[user_jobs] -= taken
+        return taken
+
+
+def test_users_get_seven_turns_of_ten(monkeypatch: pytest.MonkeyPatch) -> None:
+    queues = Queues(10**9, 10**9)
+    monkeypatch.setattr(add_main, "monotonic", iter(range(10**6)).__next__)
+    add_main.work(queues, 1.0, stretch=100)  # type: ignore[arg-type]
+    assert 0.68 < sum(queues.asked) / len(queues.asked) < 0.72
+
+
+def test_a_group_of_which_nothing_waits_costs_little() -> None:
+    queues = Queues(0, 2000)
+    assert add_main.work(queues, 1.0, stretch=0.2) == 2000  # type: ignore[arg-type]
+    assert (queues.asked.count(True), queues.asked.count(False)) == (1, 101)
 
 
 # -- descriptions of queues

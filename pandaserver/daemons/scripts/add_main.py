@@ -22,7 +22,7 @@ _log = PandaLogger().getLogger("add_main")
 BATCH: Final = 20
 #: Seconds that one call works; the daemon calls again, unless it has to stop.
 STRETCH: Final = 2.0
-#: Seconds between looks when nothing waits.
+#: Seconds between looks at a group of which nothing waits.
 PAUSE: Final = 0.5
 #: Whose jobs a batch prefers: users' seven times of ten, so that neither group starves the other.
 TURNS: Final = (True, True, False, True, True, False, True, True, False, True)
@@ -33,23 +33,27 @@ def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> 
     grace = 60.0 * float(argv[1]) if len(argv) > 1 else 1.0
     adder = make_adder(required(tbuf))
     log = LogWrapper(_log, None)
-    settled, until, turns = 0, monotonic() + STRETCH, cycle(TURNS)
-    while monotonic() < until:
-        taken = run_once(adder, next(turns), grace)
-        settled += taken
-        if taken < BATCH:
-            sleep(PAUSE)
+    settled = work(adder, grace)
     if settled:
         log.info(f"settled n={settled}")
     return True
 
 
-def run_once(adder: Adder, users_first: bool, grace: float) -> int:
-    """Settle one batch of the preferred group, and if that is small one of the other; return how many reports."""
-    taken = adder.run(BATCH, users_first, grace)
-    if taken < BATCH:
-        taken += adder.run(BATCH, not users_first, grace)
-    return taken
+def work(adder: Adder, grace: float, stretch: float = STRETCH) -> int:
+    """Settle batches of both groups in turns; a group that had less than a batch is left alone for a moment."""
+    settled, until, turns = 0, monotonic() + stretch, cycle(TURNS)
+    rests = {True: 0.0, False: 0.0}
+    while (now := monotonic()) < until:
+        turn = next(turns)
+        group = turn if rests[turn] <= now else not turn
+        if rests[group] > now:
+            sleep(min(*rests.values(), until) - now)
+            continue
+        taken = adder.run(BATCH, group, grace)
+        settled += taken
+        if taken < BATCH:
+            rests[group] = monotonic() + PAUSE
+    return settled
 
 
 def make_adder(tbuf: TaskBuffer) -> Adder:

@@ -59,7 +59,7 @@ RELEASE = """
 
 DELETE_REPORTS = """
     DELETE FROM ATLAS_PANDA.Job_Output_Report
-    WHERE PandaID = :PandaID AND attemptNr = :attemptNr AND lockedBy = :owner
+    WHERE PandaID IN (:ids[]) AND attemptNr = :attemptNr AND lockedBy = :owner
 """
 
 MEASURE = """
@@ -128,10 +128,10 @@ def settle_output_reports(tx: Transaction, owner: str, verdicts: list[Verdict]) 
     tx.change_many(SET_FILE, [_values(result) for v in done for result in v.files])
     _add_files(tx, [v for v in done if v.target is not None])
     kept = _still_live(tx, [v for v in held if v.target is not None and v.PandaID not in moved])
-    tx.change_many(
-        DELETE_REPORTS,
-        [{"PandaID": v.PandaID, "attemptNr": v.attemptNr, "owner": owner} for v in held if v.PandaID not in kept],
-    )
+    for attempt in {v.attemptNr for v in held}:
+        ids = [v.PandaID for v in held if v.attemptNr == attempt and v.PandaID not in kept]
+        if ids:
+            tx.change(DELETE_REPORTS, ids=ids, attemptNr=attempt, owner=owner)
     blocks = {block.name: block for verdict in done for block in verdict.blocks}
     completed = close_blocks(tx, [blocks[name] for name in sorted(blocks)])
     finished = [v for v in done if v.target is JobStatus.finished]
