@@ -22,8 +22,8 @@ FILL: Final = {
         (ts, gshare, computingSite, jobStatus, maxPriority, prorated_diskio_avg, prorated_mem_avg, nJobs, hs, VO,
          workQueue_ID, resource_type)
     SELECT CURRENT_TIMESTAMP, gshare, computingSite, jobStatus, MAX(currentPriority), AVG(diskIO),
-        AVG(minRamCount * 1.0 / COALESCE(coreCount, 1)), COUNT(*),
-        SUM(COALESCE(hs06, COALESCE(coreCount, 1))), VO, workQueue_ID, resource_type
+        AVG(minRamCount * 1.0 / {_CORES}), COUNT(*),
+        SUM(CASE WHEN hs06 > 0 THEN hs06 ELSE {_CORES} END), VO, workQueue_ID, resource_type
     FROM ATLAS_PANDA.{jobs}
     GROUP BY gshare, computingSite, jobStatus, VO, workQueue_ID, resource_type
 """
