@@ -255,3 +255,9 @@ def authorise(route: Route, door: Door, principal: Principal) -> None:
         raise Forbidden("no production/pilot role in VOMS FQANs or non pilot owner", status_code=60)
     if rule is Auth.PRODUCTION and not principal.has_production_role:
         raise Forbidden("production role is required", status_code=60)
+
+
+def refuse_anonymous_readers(call: Call) -> None:
+    """Refuse callers without credentials who look at jobs, where the configuration asks for some."""
+    if call.principal.is_anonymous and not call.settings.anonymous_reads:
+        raise Forbidden("SSL secure connection is required", status_code=60)

@@ -65,7 +65,10 @@ def acquire_jobs(
     via_topic: Annotated[bool | None, Wire("viaTopic"), "a broker announced the job"] = None,  # noqa: ARG001  none does
     remaining_time: Annotated[int | None, Wire(read=_lenient_size), "seconds that the slot lasts"] = None,
 ) -> Envelope | PilotReply:
-    """Give activated jobs to a pilot. The jobs become `sent`; asking again gives other jobs."""
+    """Give activated jobs to a pilot. The jobs become `sent`; asking again gives other jobs.
+
+    For pilots, by role or as an owner of pilots of the queue, and with label user for users, who get their own jobs.
+    """
     site = call.sites.get(site_name)
     pilot = is_pilot(call, site)
     if not pilot and (call.principal.is_anonymous or prod_source_label != "user"):

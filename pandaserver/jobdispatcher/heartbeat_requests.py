@@ -33,7 +33,10 @@ MAX_REPORTS: Final = 1000
 )
 @takes_heartbeat
 def update_job(call: Call, **fields: Any) -> Envelope:
-    """Take one heartbeat; `finished` and `failed` make the job `holding` until its outputs are settled."""
+    """Take one heartbeat; `finished` and `failed` make the job `holding` until its outputs are settled.
+
+    For pilots, by role or as an owner of pilots of the queue.
+    """
     require_pilot(call, fields.get("site_name"))
     report = _readable_report(call, fields)
     if not isinstance(report, StatusReport):
@@ -58,7 +61,10 @@ def update_jobs_bulk(
     job_list: Annotated[list[Any], Wire("jobList"), MaxLength(MAX_REPORTS), "parameters of update_job, job by job"],
     harvester_id: Annotated[str | None, "who reports; for the log"] = None,
 ) -> Envelope:
-    """Take many heartbeats in one transaction and answer each, in their order."""
+    """Take many heartbeats in one transaction and answer each, in their order.
+
+    For pilots, by role or as an owner of pilots of the queue of each heartbeat.
+    """
     answers: list[Envelope | None] = [None] * len(job_list)
     readable: list[tuple[int, StatusReport, Mapping[str, Any]]] = []
     for place, item in enumerate(job_list):

@@ -7,7 +7,16 @@ from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
 from pandaserver.api.answering import Envelope, PilotReply, Text, json_answer, pilot_answer
-from pandaserver.api.registry import AlsoText, Auth, Call, Wire, comma_separated, request, words
+from pandaserver.api.registry import (
+    AlsoText,
+    Auth,
+    Call,
+    Wire,
+    comma_separated,
+    refuse_anonymous_readers,
+    request,
+    words,
+)
 from pandaserver.jobdispatcher.callers import task_buffer_for
 from pandaserver.jobdispatcher.Protocol import SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest
@@ -46,7 +55,11 @@ def get_job_status(
     job_ids: Annotated[list[int], Wire("ids", read=_spaced_ids), "jobs that are ready, at work or have ended"],
     timeout: Annotated[int | None, "seconds that the caller waits"] = 60,
 ) -> Envelope:
-    """Tell status and attempt number of jobs, in the order in which they are named."""
+    """Tell status and attempt number of jobs, in the order in which they are named.
+
+    For anybody; where `anonymous_reads` is off, for callers with credentials.
+    """
+    refuse_anonymous_readers(call)
     states = task_buffer_for(call, timeout).getJobStates(job_ids[:MAX_IDS])
     text = {
         "StatusCode": SC_SUCCESS,
@@ -70,7 +83,11 @@ def check_job_status(
     job_ids: Annotated[list[int], Wire("ids", read=_listed_ids), "jobs that are at work or have ended lately"],
     timeout: Annotated[int | None, "seconds that the caller waits"] = 60,
 ) -> Envelope:
-    """Tell status and pending command of jobs; a job that nobody knows any more is to be killed."""
+    """Tell status and pending command of jobs; a job that nobody knows any more is to be killed.
+
+    For anybody; where `anonymous_reads` is off, for callers with credentials.
+    """
+    refuse_anonymous_readers(call)
     states = task_buffer_for(call, timeout).checkJobStates(job_ids[:MAX_IDS])
     data = [_for_harvesters(state) for state in states]
     return Envelope(data, legacy={"StatusCode": SC_SUCCESS, "data": data})
@@ -123,7 +140,10 @@ def update_worker_status(
 def get_resource_types(
     call: Call, timeout: Annotated[int | None, Wire(only="legacy"), "seconds that the caller waits"] = 30
 ) -> Envelope:
-    """List the resource types with their bounds."""
+    """List the resource types with their bounds.
+
+    For anybody.
+    """
     types = task_buffer_for(call, timeout).loadResourceTypes()
     # In the form without JSON the pilot understands the list as Python prints it, and nothing else.
     listed = types if call.accepts_json else str(types)

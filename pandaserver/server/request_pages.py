@@ -21,8 +21,8 @@ takes JSON and answers `{"success", "message", "data"}`; `/server/panda/<name>` 
 that know the historical interface. `GET /api/v1/openapi.json` describes them for programs.
 
 Who may call: *anyone*; *signed in*, with a certificate or token; *user*, the same without a limited proxy; *pilot*,
-with the pilot or production role; *production*, with the production role. Where a request says anyone, its description
-may still name a rule about jobs or tasks of others.
+with the pilot or production role; *production*, with the production role. A request for *anyone* that concerns jobs
+says in its description whom it serves.
 """
 
 

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 
 from pandaserver.api.answering import Response, Text, json_answer, pickle_answer
-from pandaserver.api.registry import Auth, Call, Door, Wire, comma_separated, request
-from pandaserver.srvcore.errors import Forbidden, PandaError
+from pandaserver.api.registry import Auth, Call, Door, Wire, comma_separated, refuse_anonymous_readers, request
+from pandaserver.srvcore.errors import PandaError
 from pandaserver.taskbuffer.client_jobs import job_as_mapping, job_as_state, read_ids
 from pandaserver.taskbuffer.db_proxy_mods.job_kill import CHUNK
 from pandaserver.taskbuffer.JobSpec import JobSpec
@@ -44,7 +44,10 @@ def describe_jobs(
     job_ids: Ids,
     no_pickle: Annotated[str | None, Wire("no_pickle", only="legacy"), "answer with states in JSON"] = None,
 ) -> Sequence[Any]:
-    """Return jobs that are at work or have ended lately, in the order asked for; null for the others."""
+    """Return jobs that are at work or have ended lately, in the order asked for; null for the others.
+
+    For anybody; where `anonymous_reads` is off, for callers with credentials.
+    """
     refuse_anonymous_readers(call)
     jobs = call.task_buffer.within(call.remaining()).peekJobs(job_ids)
     if call.door is Door.V1:
@@ -80,7 +83,10 @@ def kill_jobs(
     use_email_as_id: Annotated[bool, Wire("useMailAsID"), "accepted and not used"] = False,  # noqa: ARG001
     kill_options: Annotated[list[str] | None, Wire("killOpts", read=comma_separated), "jobSubStatus=<text>"] = None,
 ) -> list[bool]:
-    """End jobs, or tell running ones to end; True for each that was ended or told."""
+    """End jobs, or tell running ones to end; True for each that was ended or told.
+
+    For the owners of jobs, working groups with the production role, and the production role.
+    """
     caller = call.principal
     killer = Killer(caller.dn, caller.name, caller.has_production_role, caller.production_groups)
     options = kill_options or []
@@ -101,12 +107,9 @@ def kill_jobs(
     failed=lambda message: (False, message),
 )
 def jobs_of_task(call: Call, task_id: Annotated[int, Wire("jediTaskID"), "task"]) -> list[int]:
-    """Return the PandaIDs of a task's jobs that are at work or have ended lately."""
+    """Return the PandaIDs of a task's jobs that are at work or have ended lately.
+
+    For anybody; where `anonymous_reads` is off, for callers with credentials.
+    """
     refuse_anonymous_readers(call)
     return call.task_buffer.within(call.remaining()).getPandaIDsWithTaskID(task_id)
-
-
-def refuse_anonymous_readers(call: Call) -> None:
-    """Refuse callers without credentials where the configuration asks for some."""
-    if call.principal.is_anonymous and not call.settings.anonymous_reads:
-        raise Forbidden("SSL secure connection is required")

@@ -43,6 +43,12 @@ def test_a_parameter_says_what_it_means(route: Route) -> None:
     assert [p.name for p in route.signature.parameters if not p.meaning] == []
 
 
+@pytest.mark.parametrize("route", ROUTES, ids=NAMES)
+def test_an_open_request_that_reads_the_database_says_whom_it_serves(route: Route) -> None:
+    if route.needs_database and Auth.ANYONE in (route.auth_at(door) for door in Door):
+        assert re.search(r"^\s+For (anybody|pilots)\b.*\.$", route.doc, re.MULTILINE), route.doc
+
+
 @pytest.mark.parametrize("door", Door)
 @pytest.mark.parametrize("route", ROUTES, ids=NAMES)
 def test_a_caller_without_credentials_is_kept_out(
