@@ -1,4 +1,4 @@
-"""What a database connection and the operations on it need to know; travels to the ConBridge child in its first frame."""
+"""What a database connection and the operations on it need to know; it reaches the child in the first frame."""
 
 from __future__ import annotations
 
@@ -34,6 +34,9 @@ class Secret(str):
         return Secret, (self.reveal(),)
 
 
+NO_PASSWORD: Final = Secret("")
+
+
 @dataclass(frozen=True, slots=True)
 class ConnectionSettings:
     """Where the database is and how long one call may take. ``backend`` is sqlite, postgres, mysql or oracle."""
@@ -43,7 +46,7 @@ class ConnectionSettings:
     host: str = ""
     port: int = 0  # 0: the driver's default
     user: str = ""
-    password: Secret = Secret("")
+    password: Secret = NO_PASSWORD
     schemas: dict[str, str] = field(default_factory=lambda: dict(DEFAULT_SCHEMAS))
     timeout: float = 60.0  # seconds that one call may take at most
     dump_sql: bool = False

@@ -25,8 +25,8 @@ OF_SELECTION: Final[dict[Selection, str]] = {
 #: Jobs of labels that none of the sets above contains; few, and found by their exact label.
 OTHER_LABELS: Final = "prodSourceLabel NOT IN ('managed', 'test', 'prod_test', 'install', 'user', 'panda')"
 
-#: Groups of waiting jobs that have indexes of their own, by the selection that they serve: a pilot that takes only these
-#: must not wade through a million jobs that it may not have.
+#: Groups of waiting jobs that have indexes of their own, by the selection that they serve: a pilot that takes only
+#: these must not wade through a million jobs that it may not have.
 GROUPS: Final[dict[str, str]] = {
     str(selection): f"{WAITING} AND {OF_SELECTION[selection]}"
     for selection in (Selection.unified, Selection.user, Selection.managed)
