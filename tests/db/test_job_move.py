@@ -112,7 +112,7 @@ def test_diagnostics_are_cut_to_their_column(proxy: OraDBProxy) -> None:
 def test_touching_changes_columns_and_no_status(proxy: OraDBProxy) -> None:
     store(proxy, 11)
     assert call(proxy, t_touch, "jobsActive4", [11], {"commandToPilot": "tobekilled"}) == 1
-    tables, history, (job,) = call(proxy, t_look, 11)
+    _, history, (job,) = call(proxy, t_look, 11)
     assert (history, job.commandToPilot, job.jobStatus) == (["defined", "activated"], "tobekilled", "activated")
 
 
