@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import json
 import uuid
-from collections.abc import Mapping, Sequence
-from datetime import timedelta
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any
 
+from pandacommon.pandautils.PandaUtils import naive_utcnow
+from pandaserver.brokerage.SiteMapper import SiteMapper
+from pandaserver.dataservice.Adder import Adder
+from pandaserver.dataservice.AdderPluginBase import AdderPluginBase
+from pandaserver.dataservice.AdderSimplePlugin import AdderSimplePlugin
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.reports import FileResult, JobMeasures, ReportOrder, TakenReport, Verdict
+from pandaserver.taskbuffer.SiteSpec import SiteRows, SiteSpec
 from pandaserver.taskbuffer.states import LIVE_TABLES, JobStatus
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from pandaserver.taskbuffer.transaction import Transaction
@@ -153,3 +159,21 @@ def file_statuses(tbuf: TaskBuffer, ids: Sequence[int]) -> list[str]:
         SELECT status FROM ATLAS_PANDA.filesTable4 WHERE PandaID IN (:ids[]) AND type <> 'input' ORDER BY row_ID
     """
     return [row[0] for row in read(tbuf, sql, ids=list(ids))]
+
+
+def queue(name: str | None = None) -> SiteSpec:
+    return SiteSpec(name or "default", corepower=10.0)
+
+
+def adder(
+    tbuf: TaskBuffer,
+    plugin: type[AdderPluginBase] = AdderSimplePlugin,
+    clock: Callable[[], datetime] = naive_utcnow,
+    **more: Any,
+) -> Adder:
+    sites = SiteMapper(SiteRows, queue())
+    return Adder(tbuf, sites, lambda _vo: plugin, "test-adder", clock=clock, **more)
+
+
+def tomorrow() -> datetime:
+    return naive_utcnow() + timedelta(hours=25)
