@@ -22,8 +22,9 @@ def _check_server(server: ServerSettings, given: dict[str, Value]) -> Iterable[F
     needed: tuple[str, ...] = ("dbname",) if server.backend == "sqlite" else ("dbhost", "dbuser", "dbpasswd")
     needed += ("dbname",) if server.backend in ("postgres", "mysql") else ()
     for key in needed:
-        if not getattr(server, key) and "backend" in given:
-            yield _error(given, "server", key, f"is needed for backend {server.backend}")
+        if not getattr(server, key) and given:
+            backend = server.backend if "backend" in given else f"{server.backend}, which is meant when none is given"
+            yield _error(given, "server", key, f"is needed for backend {backend}")
     if server.dbpasswd.reveal() == "FIXME":
         yield _error(given, "server", "dbpasswd", "is still that of the template", "give the password")
     jedi = given.get("schemaJEDI", _NOWHERE)

@@ -283,3 +283,10 @@ def test_a_broken_json_map_refuses_every_program(place: Place) -> None:
     (place.directory / MAPS[0][0]).write_text("{")
     with pytest.raises(ConfigurationError, match="is not valid JSON"):
         place.load().require("logger")
+
+
+def test_a_misspelt_backend_is_missed(tmp_path: Path) -> None:
+    (tmp_path / "panda_server.cfg").write_text("[server]\nbacknd = sqlite\ndbname = /tmp/x\n")
+    findings = load({}, [tmp_path]).findings
+    assert any(f.key == "dbhost" and f.severity is Severity.error for f in findings)
+    assert any("did you mean backend?" in str(f) for f in findings)
