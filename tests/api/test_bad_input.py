@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
-import io
 import json
-from typing import Annotated, Any
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given
@@ -13,90 +11,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from werkzeug.test import Client
 
-from pandaserver.api.answering import json_answer
-from pandaserver.api.registry import (
-    AlsoText,
-    AtLeast,
-    AtMost,
-    Auth,
-    Call,
-    Lenient,
-    MaxLength,
-    Registry,
-    Upload,
-    Wire,
-    comma_separated,
-    words,
-)
-from pandaserver.taskbuffer.client_jobs import read_ids, read_jobs, unpickled
-from tests.api.callers import USER
-from tests.api.conftest import MakeClient
+from tests.api.odd_requests import FORM, JSON, LEGACY, V1, client, registry, taken
 
-LEGACY, V1 = "/server/panda/take", "/api/v1/test/take"
-FORM, JSON = "application/x-www-form-urlencoded", "application/json"
-
-
-@pytest.fixture
-def taken() -> list[dict[str, Any]]:
-    """What reached the handler."""
-    return []
-
-
-@pytest.fixture
-def registry(taken: list[dict[str, Any]]) -> Registry:
-    made = Registry()
-
-    @made.request(v1="test/take", legacy="take", method="POST", auth=Auth.ANYONE, answer=json_answer)
-    def take(
-        call: Call,
-        number: Annotated[int | None, Wire("aNumber"), AtLeast(1), AtMost(1000)] = None,
-        real: float | None = None,
-        text: Annotated[str, MaxLength(10)] = "",
-        flag: bool = False,
-        ids: Annotated[list[int], Wire("idList", read=read_ids), MaxLength(3)] = [],  # noqa: B006
-        things: dict[str, Any] | None = None,
-        names: Annotated[list[str] | None, Wire("nameList", read=words)] = None,
-        codes: Annotated[list[str] | None, Wire("codeList", read=comma_separated)] = None,
-        rss: Annotated[int | None, Wire("maxRSS"), Lenient, AtLeast(0)] = None,
-        log: Annotated[str, Lenient] = "",
-        late: Annotated[int | None, AlsoText()] = None,
-        old: Annotated[str | None, Wire(only="legacy")] = None,
-        new: Annotated[str | None, Wire(only="v1")] = None,
-        pickle: Annotated[Any, Wire(read=unpickled(dict))] = None,
-    ) -> bool:
-        """Take everything."""
-        taken.append({k: v for k, v in locals().items() if k not in ("call", "taken")})
-        return True
-
-    @made.request(v1="test/need", legacy="need", method="POST", auth=Auth.ANYONE, answer=json_answer)
-    def need(call: Call, number: Annotated[int, Wire("aNumber")], file: Upload | None = None) -> int:
-        """Need a number."""
-        return number
-
-    @made.request(v1="test/ask", legacy="ask", method="GET", auth=Auth.ANYONE, answer=json_answer)
-    def ask(
-        call: Call,
-        ids: list[int],
-        flag: bool = False,
-        days: int | None = None,
-        kinds: list[str] = ["a"],  # noqa: B006
-        factor: float = 1.0,
-        options: dict[str, Any] | None = None,
-    ) -> list[Any]:
-        """Ask with a query string."""
-        return [ids, flag, days, kinds, factor, options]
-
-    @made.request(v1="test/jobs", legacy="jobs", method="POST", auth=Auth.ANYONE, answer=json_answer)
-    def jobs(call: Call, jobs: Annotated[list[Any], Wire(read=read_jobs, read_v1=read_jobs)]) -> int:
-        """Take jobs."""
-        return len(jobs)
-
-    return made
-
-
-@pytest.fixture
-def client(make_client: MakeClient, registry: Registry) -> Client:
-    return make_client(registry=registry, max_request_body=50_000)
+__all__ = ["client", "registry", "taken"]
 
 
 # ---- values ----------------------------------------------------------------------------------------------------------
@@ -280,118 +197,6 @@ def test_the_first_value_wins_at_the_historical_door(client: Client, taken: list
 def test_a_form_at_v1_is_cast_as_a_query_string(client: Client, taken: list[Any]) -> None:
     client.post(V1, data="number=7&flag=true&ids=1", content_type=FORM)
     assert (taken[0]["number"], taken[0]["flag"], taken[0]["ids"]) == (7, True, [1])
-
-
-# ---- bodies ----------------------------------------------------------------------------------------------------------
-
-
-def packed(value: Any) -> bytes:
-    return gzip.compress(json.dumps(value).encode())
-
-
-@pytest.mark.parametrize(
-    ("body", "headers"),
-    [
-        (packed({"aNumber": 7}), {}),
-        (packed({"aNumber": 7}), {"Content-Encoding": "gzip"}),
-        (b'{"aNumber": 7}', {}),
-        (b'{"aNumber": 7}', {"Content-Encoding": "identity"}),
-    ],
-)
-@pytest.mark.parametrize("media", [JSON, "application/json; charset=utf-8", "APPLICATION/JSON"])
-def test_json_may_be_compressed_with_or_without_saying_so(
-    client: Client, taken: list[Any], body: bytes, headers: dict[str, str], media: str
-) -> None:
-    assert client.post(LEGACY, data=body, content_type=media, headers=headers).text == "true"
-    assert taken[0]["number"] == 7
-
-
-def test_an_empty_body_without_a_type_is_no_parameters(client: Client) -> None:
-    assert client.post(LEGACY).text == "true"
-
-
-BOMB = gzip.compress(b"[" + b" " * 5_000_000 + b"]")
-
-BODIES = [
-    (b"{", JSON, "received invalid JSON"),
-    (b"[1]", JSON, "received invalid JSON : the body must be an object, not list"),
-    (b"\xff\xfe\xff", JSON, "received invalid JSON"),
-    (b'{"text": "\xff"}', JSON, "received invalid JSON"),
-    (b"[" * 40_000, JSON, "received invalid JSON"),
-    (b'{"aNumber": ' + b"9" * 10_000 + b"}", JSON, "received invalid JSON"),
-    (BOMB, JSON, "the body expands to more than the 50000 bytes"),
-    (gzip.compress(BOMB), JSON, "received invalid JSON"),
-    (BOMB, FORM, "the body expands to more than the 50000 bytes"),
-    (packed({})[:-5], JSON, "the compressed body is incomplete"),
-    (packed({})[:10] + b"\xff" * 20, JSON, "the compressed body is damaged"),
-    (gzip.compress(b"") * 20, JSON, "the compressed body has more than 16 members"),
-    (b"x=" + b"y" * 50_000, FORM, "the body has 50002 bytes, and at most 50000 are allowed here"),
-    (b"a=1&text=%C3", FORM, "'text' in the body is not valid UTF-8"),
-    (b"text=\xff", FORM, "'text' in the body is not valid UTF-8"),
-    (b"&".join(b"a=1" for _ in range(12_000)), FORM, None),
-    (b"&" * 49_000, FORM, "the body has more than 20000 fields"),
-    (b"junk", "application/octet-stream", "a body of type 'application/octet-stream' cannot be read"),
-    (b"junk", "multipart/form-data", "the multipart body has no boundary"),
-    (b"junk", "multipart/form-data; boundary=\xff", "the multipart body"),
-    (b"junk", "multipart/form-data; boundary=x", "the multipart body cannot be read at its beginning"),
-    (b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\n\xff\r\n--x--\r\n', "multipart/form-data; boundary=x",
-     "'text' is not valid UTF-8"),
-    (b'--x\r\nContent-Disposition: form-data; name="text"\r\n\r\ncut', "multipart/form-data; boundary=x",
-     "the multipart body cannot be read at 'text'"),
-    (b"".join(b'--x\r\nContent-Disposition: form-data; name="p"\r\n\r\n1\r\n' for _ in range(1001)) + b"--x--",
-     "multipart/form-data; boundary=x", "the body has 52"),
-]  # fmt: skip
-
-
-@pytest.mark.parametrize(("body", "media", "reason"), BODIES)
-@pytest.mark.parametrize("path", [LEGACY, V1])
-def test_a_body_that_cannot_be_read_is_refused(
-    client: Client, taken: list[Any], path: str, body: bytes, media: str, reason: str | None
-) -> None:
-    reply = client.post(path, data=body, content_type=media)
-    assert reply.status_code == 200
-    if reason is not None:
-        assert reason in (reply.json["message"] if path == V1 else reply.text)
-        assert taken == []
-
-
-@pytest.mark.parametrize("length", ["-1", "x", "1" * 30, "٣"])
-def test_a_length_that_is_none_is_refused(client: Client, length: str) -> None:
-    reply = client.post(LEGACY, environ_overrides={"CONTENT_LENGTH": length})
-    assert reply.text.startswith("ERROR : Content-Length must be a number")
-
-
-def test_a_body_that_ends_early_is_refused(client: Client, taken: list[Any]) -> None:
-    reply = client.post(LEGACY, data=b"a=1", content_type=FORM, environ_overrides={"CONTENT_LENGTH": "9"})
-    assert reply.text == "ERROR : the body ended 6 bytes before its Content-Length of 9"
-    assert taken == []
-
-
-def test_a_chunked_body_is_read_to_its_end(client: Client, taken: list[Any]) -> None:
-    chunks = {"CONTENT_LENGTH": "", "wsgi.input": io.BytesIO(b"aNumber=7"), "wsgi.input_terminated": True}
-    assert client.post(LEGACY, content_type=FORM, environ_overrides=chunks).text == "true"
-    assert taken[0]["number"] == 7
-
-
-def test_a_chunked_body_has_the_same_limit(client: Client) -> None:
-    chunks = {"CONTENT_LENGTH": "", "wsgi.input": io.BytesIO(b"x" * 90_000), "wsgi.input_terminated": True}
-    reply = client.post(LEGACY, content_type=FORM, environ_overrides=chunks)
-    assert "more than the 50000 bytes" in reply.text
-
-
-def test_callers_without_credentials_send_less(make_client: MakeClient, registry: Registry) -> None:
-    client = make_client(registry=registry)
-    body = b"text=" + b"x" * 3_000_000
-    assert "at most 2097152 are allowed" in client.post(LEGACY, data=body, content_type=FORM).text
-    known = client.post(LEGACY, data=body, content_type=FORM, environ_overrides=USER)
-    assert "must have at most 10 characters" in known.text
-
-
-def test_a_multipart_body_cannot_be_compressed(client: Client) -> None:
-    reply = client.post(
-        "/server/panda/need", data={"file": (io.BytesIO(b"x"), "f")}, headers={"Content-Encoding": "gzip"}
-    )
-    assert reply.text == "ERROR : a multipart body cannot be compressed as a whole"
 
 
 # ---- whatever comes --------------------------------------------------------------------------------------------------
