@@ -40,6 +40,7 @@ def put_limit(tbuf: TaskBuffer, component: str, key: str, value: str, vo: str = 
         value=value,
         type="float",
         VO=vo,
+        descr="x",
     )
 
 
