@@ -58,14 +58,17 @@ class Loaded:
 
 
 COUNT_WAITING: Final = """
-    SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4 WHERE jobStatus = 'activated' AND computingSite IN (:queues[])
+    SELECT computingSite, COUNT(*) FROM ATLAS_PANDA.jobsActive4
+    WHERE jobStatus = 'activated' AND computingSite IN (:queues[])
+    GROUP BY computingSite
 """
 
 
 @operation(timeout=600, repeatable=True)
-def bench_count_waiting(tx: Transaction, queues: Sequence[str]) -> int:
-    """Return how many jobs wait at those queues."""
-    return int(tx.value(COUNT_WAITING, queues=list(queues)))
+def bench_count_waiting(tx: Transaction, queues: Sequence[str]) -> dict[str, int]:
+    """Return how many jobs wait at each of those queues."""
+    found = {queue: int(count) for queue, count in tx.rows(COUNT_WAITING, queues=list(queues))}
+    return {queue: found.get(queue, 0) for queue in queues}
 
 
 @operation(timeout=600)
@@ -152,9 +155,10 @@ class Filler:
         self._proxy.call("report_status", [StatusReport(job.PandaID, "running", job.attemptNr)])
         return self._copies(job.PandaID, count, [queue], 1)
 
-    def count_waiting(self, queues: Sequence[str]) -> int:
-        """Return how many jobs wait at those queues."""
-        return int(self._proxy.call("bench_count_waiting", [list(queues)], timeout=600))
+    def count_waiting(self, queues: Sequence[str]) -> Mapping[str, int]:
+        """Return how many jobs wait at each of those queues."""
+        found: Mapping[str, int] = self._proxy.call("bench_count_waiting", [list(queues)], timeout=600)
+        return found
 
     def settle(self) -> None:
         """Let the database learn what it has, and write it down, before anything is measured."""

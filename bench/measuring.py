@@ -69,7 +69,9 @@ class Meter:
 
     def hello(self, concurrency: int) -> Measured:
         """Measure the page that costs nothing but the web."""
-        return self.shown(self._load(HELLO_NAME, "pages", HELLO_PAGE, concurrency, self.seconds, 1_000_000))
+        found = self.once(HELLO_NAME, "pages", HELLO_PAGE, concurrency, self.seconds, 1_000_000)
+        self._say(found)
+        return found
 
     def load(
         self,
@@ -81,19 +83,32 @@ class Meter:
         most: int = 1_000_000,
         jobs: int = 1,
         bare: Bare | None = None,
-        quiet: bool = False,
+        rounds: int = 1,
+        prepare: Callable[[], None] | None = None,
     ) -> Measured:
-        """Let clients ask for some seconds, or ``most`` times, and say hello before and after."""
+        """Let clients ask for some seconds, or ``most`` times, and say hello before and after.
+
+        Several ``rounds``, each after a call of ``prepare``, count as one measurement.
+        """
         before = self._glance(concurrency)
-        found = self._load(name, conversation, arguments, concurrency, self.seconds, most)
-        measured = _beside(replace(found, jobs=jobs, bare=bare), before, self._glance(concurrency))
-        return measured if quiet else self.shown(measured)
+        found = []
+        for _ in range(rounds):
+            if prepare:
+                prepare()
+            found.append(self.once(name, conversation, arguments, concurrency, self.seconds, most))
+        hello = combined([before, self._glance(concurrency)])
+        return self._shown(replace(combined(found), jobs=jobs, bare=bare), hello)
+
+    def _shown(self, measured: Measured, hello: Measured) -> Measured:
+        complete = replace(measured, hello=hello.rate, hello_cpu_ms=sum(hello.cpu_ms.values()))
+        self._say(complete)
+        return complete
 
     def _glance(self, concurrency: int) -> Measured:
         seconds = max(_SHORTEST, self.seconds / 4)
-        return self._load(HELLO_NAME, "pages", HELLO_PAGE, concurrency, seconds, 1_000_000)
+        return self.once(HELLO_NAME, "pages", HELLO_PAGE, concurrency, seconds, 1_000_000)
 
-    def _load(
+    def once(
         self,
         name: str,
         conversation: str,
@@ -102,6 +117,7 @@ class Meter:
         seconds: float,
         most: int,
     ) -> Measured:
+        """Let clients ask, and nothing else."""
         task = self._task(conversation, arguments, concurrency, seconds, most)
         before: dict[str, float] = {}
         (found,) = together([("bench.load", task)], lambda: before.update(cpu_seconds(os.getpid())), cwd=CODE)
@@ -115,11 +131,6 @@ class Meter:
             errors=found["errors"],
             **{key: found[key] for key in ("count", "rate", "p50", "p95", "p99")},
         )
-
-    def shown(self, measured: Measured) -> Measured:
-        """Show a measurement."""
-        self._say(measured)
-        return measured
 
     def warm_up(self, conversation: str, arguments: Mapping[str, Any]) -> None:
         """Let clients ask for a moment and forget it."""
@@ -174,7 +185,7 @@ class Meter:
         cpu = {**_spent(before, found["count"]), "Adder": found["cpu_ms"]}
         one = 1000 / found["rate"] if found["rate"] else 0.0
         measured = Measured("Adder", self.backend, 1, found["count"], found["rate"], one, one, one, cpu, 0.0)
-        return self.shown(_beside(measured, hello, self._glance(concurrency)))
+        return self._shown(measured, combined([hello, self._glance(concurrency)]))
 
     def wrk(self, concurrency: int) -> float | None:
         """Return the requests/s of hello as another load generator sees them; None when it is not installed."""
@@ -207,15 +218,8 @@ def combined(rounds: Sequence[Measured]) -> Measured:
         p95=median(m.p95 for m in rounds),
         p99=median(m.p99 for m in rounds),
         cpu_ms={kind: sum(m.cpu_ms.get(kind, 0.0) * m.count for m in rounds) / max(count, 1) for kind in kinds},
-        hello=fmean(m.hello for m in rounds),
-        hello_cpu_ms=fmean(m.hello_cpu_ms for m in rounds),
         errors=dict(sum((Counter(m.errors) for m in rounds), Counter())),
     )
-
-
-def _beside(measured: Measured, before: Measured, after: Measured) -> Measured:
-    hello = combined([before, after])
-    return replace(measured, hello=hello.rate, hello_cpu_ms=sum(hello.cpu_ms.values()))
 
 
 def _spent(before: Mapping[str, float], count: int) -> dict[str, float]:

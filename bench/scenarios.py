@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 from bench import shapes
 from bench.disk import disk_milliseconds
 from bench.fill import Filler, Loaded
-from bench.measuring import DISAGREEMENT, Bare, Measured, Meter, combined
+from bench.measuring import DISAGREEMENT, Bare, Measured, Meter
 from bench.proc import private_megabytes
 from bench.rig import CYCLED, RUNNING, SINGLE, SPREAD, SUBMITTED, database_size
 
@@ -130,16 +130,25 @@ class Scenarios:
 
     def _at_level(self, name: str, queues: Sequence[str], level: int) -> Measured:
         """Measure getJob in rounds that take few of the waiting jobs each."""
-        arguments, most = self._acquiring(queues), max(1, min(_TAKEN, level // 2))
+        most = max(1, min(_TAKEN, level // 2))
+
+        def prepare() -> None:
+            self._top_up(queues, level + most // 2)
+
         bare = None
         if self._plan.with_bare:
-            self._top_up(queues, level + most // 2)
-            bare = self._meter.bare("acquiring", arguments, most=most)
-        rounds = []
-        for _ in range(-(-_TAKEN // most)):
-            self._top_up(queues, level + most // 2)
-            rounds.append(self._meter.load(name, "acquiring", arguments, self._middle, most=most, quiet=True))
-        return self._meter.shown(replace(combined(rounds), bare=bare))
+            prepare()
+            bare = self._meter.bare("acquiring", self._acquiring(queues), most=most)
+        return self._meter.load(
+            name,
+            "acquiring",
+            self._acquiring(queues),
+            self._middle,
+            most=most,
+            bare=bare,
+            rounds=-(-_TAKEN // most),
+            prepare=prepare,
+        )
 
     # ---- users
 
@@ -186,10 +195,11 @@ class Scenarios:
         return {"ids": list(ids), "queue": RUNNING, "attempt": _ATTEMPT, "token": self._token, "lfns": lfns}
 
     def _top_up(self, queues: Sequence[str], wanted: int) -> None:
-        """Have so many jobs waiting."""
-        missing = wanted - self._filler.count_waiting(queues)
+        """Have so many jobs waiting, and at no queue less than its part."""
+        least = -(-wanted // len(queues))
+        missing = least - min(self._filler.count_waiting(queues).values())
         if missing > 0:
-            self._load(queues, missing)
+            self._load(queues, missing * len(queues))
 
     def _load(self, queues: Sequence[str], count: int) -> Loaded:
         loaded = self._filler.waiting(queues, count)
