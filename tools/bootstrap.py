@@ -130,10 +130,9 @@ def install_packages(missing: Sequence[str]) -> None:
     say(f"installing Debian packages: {' '.join(missing)}")
     environment = os.environ | {"DEBIAN_FRONTEND": "noninteractive"}
     with services_kept_from_starting():
-        subprocess.run(["apt-get", "update", "-qq"], check=True, env=environment)
-        subprocess.run(
-            ["apt-get", "install", "-y", "-qq", "--no-install-recommends", *missing], check=True, env=environment
-        )
+        for command in (["update"], ["install", "-y", "--no-install-recommends", *missing]):
+            # Of interest is only what goes wrong, and that is on stderr.
+            subprocess.run(["apt-get", "-qq", *command], check=True, env=environment, stdout=subprocess.DEVNULL)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,9 @@ SCRIPT_BASE: Final = "http://pandaserver-doma.cern.ch:25080/trf/user"
 #: Owns nothing but running pilots.
 ACCOUNT: Final = "pandapilot"
 
+#: Processes that a shell pipeline sees in a namespace of its own: process 1, itself and the pipeline.
+_PROCESSES_SEEN: Final = 6
+
 _ENDPOINTS: Final = {
     "TEST_DISK": {
         "name": "TEST_DISK",
@@ -58,6 +61,7 @@ class StockPilot:
         self._store = store
         self._http = http
         self._account = _account()
+        self._check_isolation()
         self._source = fetched()
         for path in (directory, store):
             path.mkdir(parents=True, exist_ok=True)
@@ -88,6 +92,14 @@ class StockPilot:
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
+
+    def _check_isolation(self) -> None:
+        """Refuse to run where the namespace or the account cannot be had, as in a container without the right."""
+        command = [*self._isolated(), "/bin/sh", "-c", "id -u; ls -d /proc/[0-9]* | wc -l"]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        user, _, processes = done.stdout.strip().partition("\n")
+        if done.returncode or user != str(self._account.pw_uid) or int(processes) > _PROCESSES_SEEN:
+            raise PilotUnavailable(f"the stock pilot cannot be isolated here: {done.stdout}{done.stderr}")
 
     def _isolated(self) -> list[str]:
         """A namespace in which the pilot sees only its own processes, and an account that has no others."""

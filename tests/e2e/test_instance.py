@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import ssl
@@ -14,7 +15,9 @@ from pathlib import Path
 
 import pytest
 
+from pandaserver.testing.account import service_account
 from pandaserver.testing.instance import Instance, InstanceFailed, Options
+from pandaserver.testing.servers import PostgresServer
 from tests.e2e.conftest import free_port
 
 
@@ -105,6 +108,23 @@ def test_an_instance_on_a_server_of_its_own(directory: Path, database: str) -> N
     with Instance(Options(directory, free_port(), free_port(), database=database)) as instance:
         assert fetched(instance, "/server/panda/isAlive") == (200, "alive=yes")
     assert left_behind(directory) == []
+
+
+def test_an_instance_on_a_database_that_exists(directory: Path) -> None:
+    server = PostgresServer(directory / "server", service_account().user if os.geteuid() == 0 else None, durable=False)
+    found = server.start()
+    try:
+        url = f"postgresql://{found.user}:{found.password.reveal()}@127.0.0.1:{found.port}/{found.name}"
+        with Instance(Options(directory / "var", free_port(), free_port(), database=url)) as instance:
+            assert json.loads(instance.admin("queue", "show", "TEST_PQ"))["status"] == "online"
+    finally:
+        server.stop()
+
+
+def test_an_instance_without_daemon_has_none(directory: Path) -> None:
+    with Instance(Options(directory, free_port(), free_port(), daemon=False)):
+        assert not [command for command in left_behind(directory) if "daemons.master" in command]
+        assert not (directory / "log" / "daemon.out").exists()
 
 
 def running(directory: Path) -> subprocess.Popen[str]:
