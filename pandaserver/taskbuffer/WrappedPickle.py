@@ -36,15 +36,17 @@ _GLOBALS: Final = (
     rb"|datetime\ndatetime|_codecs\nencode"
 )
 
-#: One instruction, or a run of instructions that need no further look. Anything else ends the reading.
+#: One instruction, or a run of instructions that need no further look. Anything else ends the reading. A run has an
+#: end, because the matcher keeps a note of each instruction in it.
 _INSTRUCTIONS: Final = re.compile(
     rb"p(?P<put>\d{1,9})\n"
     rb"|(?P<data_tuple>t(?!(?:p\d{1,9}\n)?R))"
     rb"|(?P<stop>\.)"
-    rb"|(?:[(ldtsabNRue\[\]})]"  # MARK LIST DICT TUPLE SETITEM APPEND BUILD NONE REDUCE and the EMPTY and plural forms
+    rb"|(?:[(ldsabNRue\[\]})]"  # MARK LIST DICT SETITEM APPEND BUILD NONE REDUCE and the EMPTY and plural forms
+    rb"|t(?=(?:p\d{1,9}\n)?R)"  # TUPLE of arguments
     rb"|g\d{1,9}\n|I-?\d{1,20}\n|L-?\d{1,40}L?\n|F[-+.\deinfa]{1,32}\n"
     rb"|V[^\n]*\n|S'[^\n]*'\n|S\"[^\n]*\"\n"
-    rb"|c(?:" + _GLOBALS + rb")\n)"
+    rb"|c(?:" + _GLOBALS + rb")\n){1,500}"
 )
 
 

@@ -26,7 +26,12 @@ class SubmittedJobs(list[JobSpec]):
 
 
 def _read(raw: Any) -> SubmittedJobs:
-    jobs = SubmittedJobs(read_jobs(raw))
+    return _identified(raw, raw)
+
+
+def _identified(value: Any, raw: Any) -> SubmittedJobs:
+    """Return the jobs that a value means, with the digest of what it was read from."""
+    jobs = SubmittedJobs(read_jobs(value))
     jobs.digest = hashlib.sha256(str(raw).encode(errors="surrogatepass")).hexdigest()
     return jobs
 
@@ -38,7 +43,7 @@ def _read_historical(raw: Any) -> SubmittedJobs:
         value = read_json(text) if text.lstrip()[:1] == "[" else loads(text)
     except BadRequest:
         return SubmittedJobs()
-    return _read(text) if isinstance(value, list) else SubmittedJobs()
+    return _identified(value, text) if isinstance(value, list) else SubmittedJobs()
 
 
 @request(v1="job/submit", legacy="submitJobs", method="POST", auth=Auth.USER, answer=pickle_answer)
