@@ -20,6 +20,7 @@ from pandaserver.daemons.locations import lock_directory
 from pandaserver.daemons.process_tree import adopt_orphans
 from pandaserver.daemons.protocol import LineReader, Order, Outcome, Report, send_line
 from pandaserver.daemons.script_run import run_script
+from pandaserver.srvcore.child_process import resident_megabytes
 from pandaserver.srvcore.errors import PandaError
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
@@ -82,7 +83,7 @@ class Worker:
         sys.stdout.flush()
         gc.collect()
         _reap_orphans()
-        send_line(self._sock, Report.ended, outcome, monotonic() - started, wait, _megabytes(), text)
+        send_line(self._sock, Report.ended, outcome, monotonic() - started, wait, resident_megabytes(os.getpid()), text)
         return outcome is not Outcome.failed
 
     def _attempt(self, spec: DaemonSpec) -> tuple[Outcome, float, str]:
@@ -132,8 +133,3 @@ def _reap_orphans() -> None:
             pass
     except ChildProcessError:
         pass
-
-
-def _megabytes() -> int:
-    with open("/proc/self/statm") as file:
-        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") // 2**20

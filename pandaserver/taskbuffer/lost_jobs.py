@@ -29,7 +29,7 @@ RUNNING_LIKE: Final = (JobStatus.starting, JobStatus.stagein, JobStatus.running,
 ANALYSIS: Final = "prodSourceLabel IN ('user', 'panda')"
 NOT_ANALYSIS: Final = "(prodSourceLabel IS NULL OR prodSourceLabel NOT IN ('user', 'panda'))"
 #: Whoever has reported waits for the Adder, however slow that is.
-_NO_REPORT: Final = "PandaID NOT IN (SELECT r.PandaID FROM ATLAS_PANDA.Job_Output_Report r)"
+NO_REPORT: Final = "PandaID NOT IN (SELECT r.PandaID FROM ATLAS_PANDA.Job_Output_Report r)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,17 @@ def heartbeat_rules(analysis_hours: float, holding_hours: float) -> tuple[LostRu
     minutes = analysis_hours * 60
     return (
         LostRule("analysis heartbeat", RUNNING_LIKE, minutes, (ANALYSIS,)),
-        LostRule("analysis transferring", (JobStatus.transferring,), minutes, (ANALYSIS, _NO_REPORT)),
+        LostRule("analysis transferring", (JobStatus.transferring,), minutes, (ANALYSIS, NO_REPORT)),
         LostRule("sent", (JobStatus.sent,), 30),
         LostRule(
             "holding analysis",
             holding,
             180,
-            ("prodSourceLabel IN ('user', 'panda', 'ddm')", "stateChangeTime <> modificationTime", _NO_REPORT),
+            ("prodSourceLabel IN ('user', 'panda', 'ddm')", "stateChangeTime <> modificationTime", NO_REPORT),
             since_end=True,
         ),
-        LostRule("holding high priority", holding, 180, ("currentPriority > 800", _NO_REPORT), since_end=True),
-        LostRule("holding", holding, holding_hours * 60, (_NO_REPORT,), since_end=True),
+        LostRule("holding high priority", holding, 180, ("currentPriority > 800", NO_REPORT), since_end=True),
+        LostRule("holding", holding, holding_hours * 60, (NO_REPORT,), since_end=True),
     )
 
 

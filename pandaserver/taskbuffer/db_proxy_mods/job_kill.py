@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pandaserver.taskbuffer import kill
 from pandaserver.taskbuffer.db_proxy_mods import audit
+from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import Sql, move_jobs, touch_jobs
 from pandaserver.taskbuffer.kill import KillRequest, KillTarget
 from pandaserver.taskbuffer.operation import operation
@@ -30,10 +31,6 @@ LOCK_FAILED: Final = f"""
 NEVER_BEGUN: Final = Sql(
     "CASE WHEN jobStatus IN ('sent', 'starting') THEN COALESCE(endTime, CURRENT_TIMESTAMP) ELSE startTime END"
 )
-
-FAIL_OUTPUTS: Final = """
-    UPDATE ATLAS_PANDA.filesTable4 SET status = 'failed' WHERE PandaID IN (:ids[]) AND type IN ('output', 'log')
-"""
 
 #: Jobs that one call kills at most, so that rows are not held for long.
 CHUNK: Final = 500
@@ -77,7 +74,7 @@ def _end(tx: Transaction, request: KillRequest, ids: Sequence[int]) -> set[int]:
     if sub_status:
         changes["jobSubStatus"] = sub_status
     ended = move_jobs(tx, ids, rule.target, by="killJob", **changes)
-    tx.change(FAIL_OUTPUTS, ids=ended)
+    fail_outputs(tx, ended)
     return set(ended)
 
 

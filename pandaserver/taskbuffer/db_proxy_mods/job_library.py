@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.ErrorCode import EC_Kill
@@ -40,11 +41,6 @@ ENDED_BUILDS = """
       AND b.PandaID = o.PandaID AND b.prodSourceLabel = 'panda'
 """
 
-FAIL_OUTPUTS = """
-    UPDATE ATLAS_PANDA.filesTable4 SET status = 'failed'
-    WHERE PandaID IN (:ids[]) AND type IN ('output', 'log')
-"""
-
 
 @operation(timeout=60)
 def set_library_file(tx: Transaction, library: FileSpec) -> int:
@@ -74,7 +70,7 @@ def cancel_downstream_jobs(tx: Transaction, dataset: str) -> list[JobSpec]:
     )
     if not moved:
         return []
-    tx.change(FAIL_OUTPUTS, ids=moved)
+    fail_outputs(tx, moved)
     return load_jobs(tx, moved, tables=(ARCHIVED,), parameters=False)
 
 

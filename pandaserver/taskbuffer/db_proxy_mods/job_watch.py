@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import Sql, move_jobs
 from pandaserver.taskbuffer.ErrorCode import EC_WORKER_ALREADY_DONE
@@ -20,11 +21,6 @@ _SILENT: Final = "modificationTime < CURRENT_TIMESTAMP - :minutes * INTERVAL '1'
 _SILENT_SINCE_END: Final = f"({_SILENT} OR {_SILENT.replace('modificationTime', 'endTime')})"
 _STATUSES: Final = "jobStatus IN (:statuses[])"
 _AT_SITES: Final = "computingSite IN (:sites[])"
-
-FAIL_OUTPUTS = """
-    UPDATE ATLAS_PANDA.filesTable4 SET status = 'failed'
-    WHERE PandaID IN (:ids[]) AND type IN ('output', 'log')
-"""
 
 #: The workers of jobs and how they are.
 WORKERS = """
@@ -71,7 +67,7 @@ def fail_lost_jobs(tx: Transaction, rule: LostRule, limit: int) -> list[JobSpec]
             endTime=Sql("COALESCE(endTime, modificationTime)"),
             **changes,
         )
-    tx.change(FAIL_OUTPUTS, ids=ids)
+    fail_outputs(tx, ids)
     return jobs
 
 

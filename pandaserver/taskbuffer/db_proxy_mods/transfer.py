@@ -9,13 +9,13 @@ from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import NOW, move_jobs, touch_jobs
 from pandaserver.taskbuffer.ErrorCode import EC_Transfer
 from pandaserver.taskbuffer.JobSpec import JobSpec
+from pandaserver.taskbuffer.lost_jobs import NO_REPORT
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.reports import OutputReport
 from pandaserver.taskbuffer.states import ACTIVE, DEFINED, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
 
 _TRANSFERRING: Final = "jobStatus = 'transferring'"
-_NO_REPORT: Final = "PandaID NOT IN (SELECT r.PandaID FROM ATLAS_PANDA.Job_Output_Report r)"
 _OF_PRODUCTION: Final = "prodSourceLabel IN ('managed', 'test')"
 _OVERDUE: Final = """(
         COALESCE(endTime, modificationTime) < CURRENT_TIMESTAMP - :hours * INTERVAL '1' HOUR
@@ -93,7 +93,7 @@ def fail_overdue_transfers(tx: Transaction, hours: float, urgent_hours: float, l
         "ATLAS_PANDA.jobsActive4",
         key="PandaID",
         limit=limit,
-        where=(_TRANSFERRING, _OF_PRODUCTION, _OVERDUE, _NO_REPORT),
+        where=(_TRANSFERRING, _OF_PRODUCTION, _OVERDUE, NO_REPORT),
         binds={"hours": hours, "urgent_hours": urgent_hours},
         order="PandaID",
     )
