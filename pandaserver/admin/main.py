@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
-from typing import Final
+from typing import Any, Final
 
 import click
+
+from pandaserver.config.finding import ConfigurationError
 
 #: Command -> where its implementation is.
 COMMANDS: Final[dict[str, str]] = {
@@ -42,6 +44,13 @@ class LazyGroup(click.Group):
         if not isinstance(command, click.Command):
             raise TypeError(f"{self._table[cmd_name]} is not a command")
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; mistakes of the configuration are for the administrator, not for us."""
+        try:
+            return super().invoke(ctx)
+        except ConfigurationError as error:
+            raise click.ClickException(f"{error.message}\n`panda-admin check-config` tells more") from error
 
 
 main = LazyGroup(COMMANDS, "Administer a PanDA server.")

@@ -11,7 +11,6 @@ import click
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandacommon.pandautils.thread_utils import LockPool
-from pandaserver.config.finding import ConfigurationError
 from pandaserver.config.panda_config import PandaConfig, connection_settings, load, operation_settings
 from pandaserver.config.values import DaemonSpec
 from pandaserver.daemons.locations import lock_directory
@@ -30,10 +29,7 @@ def script(name: str, arguments: tuple[str, ...]) -> None:
     ARGUMENTS replace those of the configuration. A run by hand does not exclude one by the daemon.
     """
     config = load(os.environ)
-    try:
-        config.require("server", "daemon", "logger")
-    except ConfigurationError as error:
-        raise click.ClickException(error.message) from error
+    config.require("server", "daemon", "logger")
     PandaLogger.configure(config.logger)
     spec = wanted(config, name, arguments)
     if not _exists(spec.module):
