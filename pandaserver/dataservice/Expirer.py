@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.dataservice.Closer import after_end
 from pandaserver.taskbuffer.expiry import ExpiryRule
+from pandaserver.taskbuffer.states import JobStatus
 
 if TYPE_CHECKING:
     from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
@@ -28,7 +29,8 @@ def _apply(task_buffer: TaskBuffer, rule: ExpiryRule) -> int:
     while jobs := task_buffer.expireJobs(rule, CHUNK):
         total += len(jobs)
         _log.info(f"killed n={len(jobs)} code={rule.code} rule={rule.name!r} first={jobs[0].PandaID}")
-        after_end(task_buffer, jobs)
+        # A running one has only been told: it ends when its pilot hears of it, and may finish before.
+        after_end(task_buffer, [job for job in jobs if job.jobStatus != JobStatus.running])
         if len(jobs) < CHUNK:
             break
     return total

@@ -137,6 +137,7 @@ class TaskBuffer:
     takeAssignedJobs = proxied(transfer.take_assigned_jobs)
     closeDatasets = proxied(dataset.close_datasets)
     completeClosedDatasets = proxied(dataset_scan.complete_closed_datasets)
+    findSettledDatasets = proxied(dataset_scan.find_settled_datasets)
     reopenStuckDatasets = proxied(dataset_scan.reopen_stuck_datasets)
     freezeDatasets = proxied(dataset_scan.freeze_datasets)
     markServedDatasets = proxied(dataset_scan.mark_served_datasets)

@@ -58,11 +58,28 @@ def test_a_dataset_is_closed_once(tbuf: TaskBuffer) -> None:
     assert [tbuf.closeDatasets([OUT_SET]), tbuf.closeDatasets([OUT_SET])] == [("user.jane.out",), ()]
 
 
+def test_thousands_of_datasets_are_closed_in_one_call(tbuf: TaskBuffer) -> None:
+    put_dataset(tbuf, "d1500")
+    assert tbuf.closeDatasets([BlockOfJob(f"d{n}", "tobeclosed") for n in range(2500)]) == ("d1500",)
+
+
 @pytest.mark.parametrize(("minutes", "status"), [(10, "tobeclosed"), (40, "completed"), (4 * DAY, "tobeclosed")])
 def test_a_closed_dataset_is_completed_after_half_an_hour(tbuf: TaskBuffer, minutes: int, status: str) -> None:
     put_dataset(tbuf, "d", status="tobeclosed", minutes_ago=minutes)
     run(tbuf, "closed")
     assert status_of_dataset(tbuf, "d") == status
+
+
+@pytest.mark.parametrize(
+    ("minutes", "file_status", "status"),
+    [(HOUR, "failed", "tobeclosed"), (5, "failed", "running"), (HOUR, "unknown", "running")],
+)
+def test_a_dataset_that_nobody_closed_is_found(tbuf: TaskBuffer, minutes: int, file_status: str, status: str) -> None:
+    put_dataset(tbuf, "user.jane.out", minutes_ago=minutes)
+    put_job(tbuf, "cancelled")
+    set_outputs(tbuf, file_status)
+    run(tbuf, "settled")
+    assert status_of_dataset(tbuf, "user.jane.out") == status
 
 
 @pytest.mark.parametrize(("minutes", "status"), [(HOUR, "doing"), (4 * HOUR, "running"), (13 * HOUR, "doing")])

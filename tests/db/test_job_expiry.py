@@ -80,6 +80,20 @@ def test_a_running_job_that_is_too_old_is_told_once(tbuf: TaskBuffer) -> None:
     assert (job.jobStatus, job.commandToPilot) == ("running", "tobekilled")
 
 
+def test_a_build_job_that_was_only_told_keeps_who_waits_for_it(tbuf: TaskBuffer) -> None:
+    build, waiting = put_job(tbuf, "running", prodSourceLabel="panda"), put_job(tbuf, "assigned")
+    for block, kind, job_id in (("destinationDBlock", "output", build), ("dispatchDBlock", "input", waiting)):
+        change(
+            tbuf,
+            f"UPDATE ATLAS_PANDA.filesTable4 SET {block} = 'my.lib' WHERE PandaID = :id AND type = :kind",
+            id=job_id,
+            kind=kind,
+        )
+    age(tbuf, ACTIVE, build, creationTime=22 * DAY)
+    assert expire(tbuf, RULES) == 1
+    assert job_of(tbuf, waiting).jobStatus == "assigned"
+
+
 def test_more_jobs_than_one_transaction_takes_are_all_ended(tbuf: TaskBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Expirer, "CHUNK", 2)
     for _ in range(5):

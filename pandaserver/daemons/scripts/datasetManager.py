@@ -10,7 +10,7 @@ from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.daemons.environment import required
 from pandaserver.daemons.sections import Section, run_sections
 from pandaserver.dataservice.Activator import Activator
-from pandaserver.dataservice.Closer import after_end, cancel_waiting
+from pandaserver.dataservice.Closer import after_end, blocks_of, cancel_waiting
 from pandaserver.dataservice.Finisher import Finisher
 from pandaserver.taskbuffer.FileSpec import FileSpec
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
@@ -42,6 +42,7 @@ def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> 
 def sections(tbuf: TaskBuffer) -> dict[str, Section]:
     """Return what there is to do, each part a bounded number of small transactions."""
     return {
+        "settled": lambda: _close_settled(tbuf),
         "closed": lambda: _repeated(lambda: tbuf.completeClosedDatasets(DATASETS)),
         "reopened": lambda: _repeated(lambda: tbuf.reopenStuckDatasets(DATASETS)),
         "frozen": lambda: _searched(lambda: tbuf.freezeDatasets(DATASETS)),
@@ -68,6 +69,12 @@ def _searched(step: Callable[[], tuple[int, int]]) -> int:
         found, changed = step()
         total += changed
     return total
+
+
+def _close_settled(tbuf: TaskBuffer) -> int:
+    """Close datasets whose last job was killed, or whose closer was lost."""
+    blocks = {block.name: block for job in tbuf.findSettledDatasets(DATASETS) for block in blocks_of(job)}
+    return len(tbuf.closeDatasets([blocks[name] for name in sorted(blocks)]))
 
 
 def _fail_overdue(tbuf: TaskBuffer) -> int:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.reports import BlockOfJob
 from pandaserver.taskbuffer.transaction import Transaction
+
+#: Names that one statement takes.
+CHUNK: Final = 1000
 
 #: Output datasets in these states are past closing.
 _PAST_CLOSING: Final = frozenset({"cleanup", "tobeclosed", "completed", "deleted", "closed", "locked"})
@@ -51,17 +54,23 @@ def close_blocks(tx: Transaction, blocks: Sequence[BlockOfJob]) -> tuple[str, ..
     The rows are locked before the files are counted: of two transactions that settle the last two files, the second
     waits here and then sees both.
     """
-    if not blocks:
-        return ()
-    names = sorted({block.name for block in blocks})
-    closable = {row[0] for row in tx.rows(LOCK_BLOCKS, names=names) if row[1] not in _PAST_CLOSING}
+    ordered = sorted(blocks, key=lambda block: block.name)
+    return tuple(
+        name
+        for start in range(0, len(ordered), CHUNK)
+        for name in _close_some(tx, {block.name: block for block in ordered[start : start + CHUNK]})
+    )
+
+
+def _close_some(tx: Transaction, blocks: Mapping[str, BlockOfJob]) -> list[str]:
+    closable = {row[0] for row in tx.rows(LOCK_BLOCKS, names=list(blocks)) if row[1] not in _PAST_CLOSING}
     if not closable:
-        return ()
+        return []
     still_open = {row[0] for row in tx.rows(OPEN_BLOCKS, names=sorted(closable))}
     if still_open:
         tx.change(TOUCH_BLOCKS, names=sorted(still_open))
-    return tuple(
-        block.name
-        for block in blocks
-        if block.name in closable - still_open and tx.change(SET_BLOCK, name=block.name, status=block.final_status)
-    )
+    return [
+        name
+        for name in sorted(closable - still_open)
+        if tx.change(SET_BLOCK, name=name, status=blocks[name].final_status)
+    ]

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, cast
 
+from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
+from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
 
@@ -38,6 +40,22 @@ REOPEN = """
     WHERE vuid IN (:vuids[])
 """
 
+#: A job of each open dataset that nothing keeps open: whoever ended the last of them was lost, or was a kill.
+SETTLED = """
+    SELECT d.name, MAX(m.PandaID)
+    FROM ATLAS_PANDA.Datasets d, ATLAS_PANDA.filesTable4 m
+    WHERE d.type = 'output' AND d.status IN ('defined', 'running', 'created')
+      AND d.modificationDate < CURRENT_TIMESTAMP - :youngest * INTERVAL '1' MINUTE
+      AND d.modificationDate > CURRENT_TIMESTAMP - :oldest * INTERVAL '1' MINUTE
+      AND m.destinationDBlock = d.name
+      AND NOT EXISTS (
+        SELECT 1 FROM ATLAS_PANDA.filesTable4 f
+        WHERE f.destinationDBlock = d.name AND f.status IN ('unknown', 'pending', 'transferring')
+      )
+    GROUP BY d.name
+    ORDER BY d.name FETCH FIRST :n ROWS ONLY
+"""
+
 #: Of the jobs that a dispatch dataset serves: are some live, did some fail?
 LIVE_AMONG = """
     SELECT d.vuid FROM ATLAS_PANDA.Datasets d
@@ -64,6 +82,13 @@ def complete_closed_datasets(tx: Transaction, limit: int) -> int:
     """Complete output datasets that were to be closed half an hour to three days ago; return how many."""
     found = _claim(tx, ("type = 'output'", "status = 'tobeclosed'"), 30, 3 * _DAY, limit)
     return tx.change(SET_STATUS, vuids=found, status="completed") if found else 0
+
+
+@operation(timeout=300, repeatable=True)
+def find_settled_datasets(tx: Transaction, limit: int) -> list[JobSpec]:
+    """Return a job, with files, of each output dataset that nobody closed although all its files are settled."""
+    ids = sorted({row[1] for row in tx.rows(SETTLED, youngest=10, oldest=14 * _DAY, n=limit)})
+    return load_jobs(tx, ids, parameters=False)
 
 
 @operation(timeout=60)
