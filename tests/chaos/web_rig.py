@@ -5,11 +5,17 @@ from __future__ import annotations
 import os
 import signal
 import tempfile
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from http.client import HTTPException
 from pathlib import Path
 from time import monotonic, sleep
 from typing import Any
+from urllib.parse import parse_qsl, urlencode
 
 import psutil
 
@@ -27,6 +33,19 @@ DAEMONS: Mapping[str, Mapping[str, Any]] = {
     "add_main": {"period": 1, "loop": True},
     "setup_lost_jobs": {"period": 2},
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What came back over HTTP."""
+
+    status: int
+    text: str
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The reply as pilots read it."""
+        return dict(parse_qsl(self.text))
 
 
 class Rig(Instance):
@@ -59,10 +78,26 @@ class Rig(Instance):
 
     # ---- who asks
 
+    @cached_property
+    def _pilot_token(self) -> str:
+        return self.token("Robot Pilot", f"{VO}/pilot")
+
     def pilot_server(self, url: str = "") -> Server:
         """Return the server as a pilot with a token sees it."""
-        credential = Credential(self.token("Robot Pilot", f"{VO}/pilot"), f"{VO}.pilot")
-        return Server(url or f"{self.http}/server/panda", credential)
+        return Server(url or f"{self.http}/server/panda", Credential(self._pilot_token, f"{VO}.pilot"))
+
+    def ask(self, method: str, fields: Mapping[str, Any] | None = None, **headers: str) -> Answer:
+        """Ask as a pilot does, in a form, and return whatever comes back; status 0 if nothing does."""
+        body = None if fields is None else urlencode(fields).encode()
+        mine = {"Authorization": f"Bearer {self._pilot_token}", "Origin": f"{VO}.pilot"}
+        request = urllib.request.Request(f"{self.http}/server/panda/{method}", body, mine | headers)
+        try:
+            with urllib.request.urlopen(request, timeout=60) as reply:
+                return Answer(reply.status, reply.read().decode())
+        except urllib.error.HTTPError as error:
+            return Answer(error.code, error.read().decode(errors="replace"))
+        except (OSError, HTTPException) as error:
+            return Answer(0, str(error))
 
     @contextmanager
     def task_buffer(self) -> Iterator[TaskBuffer]:
@@ -112,6 +147,10 @@ class Rig(Instance):
     def start_daemon(self) -> None:
         """Start the daemon again, after it was killed."""
         self._start_daemon()
+
+    def daemon_output(self) -> str:
+        """Return what the master said."""
+        return (self.layout.log / "daemon.out").read_text()
 
     def _child(self, word: str) -> psutil.Process:
         mine = [one for one in living(psutil.Process().children()) if word in words(one) and self._owns(one)]
