@@ -70,15 +70,14 @@ def create_application(config: PandaConfig, *, task_buffer: TaskBuffer | None = 
     settings = config.server
     logger = PandaLogger.getLogger("Entry")
     tbuf = task_buffer or make_task_buffer(config)
+    patience = min(BAN_TIMEOUT, settings.dbtimeout)
     return Application(
         REGISTRY,
         settings,
         tbuf,
         SiteMapper(tbuf.loadSites, default_site(settings), logger=PandaLogger.getLogger("SiteMapper")),
         WebServices(settings),
-        Callers(
-            settings.production_dns, make_tokens(settings), lambda: tbuf.within(BAN_TIMEOUT).getBannedUsers(), logger
-        ),
+        Callers(settings.production_dns, make_tokens(settings), lambda: tbuf.within(patience).getBannedUsers(), logger),
         logger=logger,
         pilot_logger=PandaLogger.getLogger("PilotRequests"),
     )
