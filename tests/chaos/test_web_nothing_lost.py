@@ -16,9 +16,9 @@ from tests.chaos.web_cycles import (
     User,
     assert_in_order,
     books,
-    chaos_age_locks,
     chaos_lock_holder,
     fail_lost,
+    forget_locks,
     submission,
 )
 from tests.chaos.web_rig import Rig, directory, kill_all, postgres, url_of, wait_until
@@ -137,13 +137,12 @@ def kill_settling_worker(rig: Rig, killed: list[int]) -> int:
                 kill_all([psutil.Process(holder)])
                 killed.append(holder)
                 break
-        tbuf.caller.call(chaos_age_locks, (), {})
+    forget_locks(rig)
     return 0
 
 
 def restart_daemon(rig: Rig) -> int:
     rig.kill_daemon()
-    with rig.task_buffer() as tbuf:
-        tbuf.caller.call(chaos_age_locks, (), {})
+    forget_locks(rig)
     rig.start_daemon()
     return 0

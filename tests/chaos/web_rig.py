@@ -134,7 +134,7 @@ class Rig(Instance):
 
     def kill_apache(self) -> None:
         """Kill everything of the web at once."""
-        kill_all([self.apache(), *offspring(self.apache())])
+        self._kill([self.apache(), *offspring(self.apache())])
 
     def start_apache(self) -> None:
         """Start Apache again, after it was killed."""
@@ -142,7 +142,7 @@ class Rig(Instance):
 
     def kill_daemon(self) -> None:
         """Kill the master; its workers follow."""
-        kill_all([self.master()])
+        self._kill([self.master()])
 
     def start_daemon(self) -> None:
         """Start the daemon again, after it was killed."""
@@ -151,6 +151,11 @@ class Rig(Instance):
     def daemon_output(self) -> str:
         """Return what the master said."""
         return (self.layout.log / "daemon.out").read_text()
+
+    def _kill(self, processes: list[psutil.Process]) -> None:
+        kill_all(processes)
+        for child in self.processes._children:  # reap ours: Apache takes a zombie of its number for a running server
+            child.process.poll()
 
     def _child(self, word: str) -> psutil.Process:
         mine = [one for one in living(psutil.Process().children()) if word in words(one) and self._owns(one)]
