@@ -28,10 +28,12 @@ from pandaserver.testing.pilot_transport import Credential, Server
 from pandaserver.testing.servers import PostgresServer
 from tests.e2e.conftest import free_port
 
+SCRIPTS = "pandaserver.daemons.scripts"
+
 #: Quick enough that nobody waits for the daemon.
 DAEMONS: Mapping[str, Mapping[str, Any]] = {
-    "add_main": {"period": 1, "loop": True},
-    "setup_lost_jobs": {"period": 2},
+    "add_main": {"module": f"{SCRIPTS}.add_main", "period": 1, "loop": True},
+    "setup_lost_jobs": {"module": f"{SCRIPTS}.setup_lost_jobs", "period": 2},
 }
 
 
@@ -74,7 +76,8 @@ class Rig(Instance):
         super()._write_configuration(connection)
         path = self.layout.etc / "panda_server.cfg"
         more = "".join(f"{name} = {value}\n" for name, value in self._server.items())
-        path.write_text(path.read_text().replace("[server]\n", f"[server]\n{more}", 1))
+        text = path.read_text().replace("[server]\n", f"[server]\n{more}", 1)
+        path.write_text(text.replace(f"package = {SCRIPTS}\n", "package =\n"))  # modules have their full names
 
     # ---- who asks
 
