@@ -171,7 +171,7 @@ class PostgresSession(Session):
         return self._cursor
 
     def execute_many(self, text: str, rows: Sequence[Any]) -> int:
-        """Send all rows in one trip a hundred."""
+        """Send one row after the other: only so is every row counted."""
         affected = 0
         for row in rows:
             affected += self.execute(text, row).rowcount
