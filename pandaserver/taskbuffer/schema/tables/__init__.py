@@ -2,6 +2,7 @@
 
 from pandaserver.taskbuffer.schema.tables import (
     admin,
+    archive,
     datasets,
     files,
     jobs,
@@ -13,4 +14,4 @@ from pandaserver.taskbuffer.schema.tables import (
     workers,
 )
 
-__all__ = ["admin", "datasets", "files", "jobs", "metrics", "own", "sites", "tasks", "users", "workers"]
+__all__ = ["admin", "archive", "datasets", "files", "jobs", "metrics", "own", "sites", "tasks", "users", "workers"]

@@ -38,12 +38,23 @@ PARTIAL: Final = ("postgresql", "sqlite")
 WHOLE: Final = ("mysql", "mariadb", "oracle")
 
 
-def jobs_table(name: str, meaning: str, initial: JobStatus, *items: SchemaItem, **options: Any) -> Table:
-    """Declare one of the live job tables: the same columns, in the greatest width that any of them ever had."""
-    states = ", ".join(f"'{state}'" for state in states_of(name))
+def jobs_table(
+    name: str,
+    meaning: str,
+    initial: JobStatus,
+    *items: SchemaItem,
+    schema: str = "ATLAS_PANDA",
+    states_like: str | None = None,
+    **options: Any,
+) -> Table:
+    """Declare one of the job tables: the same columns, in the greatest width that any of them ever had.
+
+    It holds the states that live in it, or those of the table ``states_like``.
+    """
+    states = ", ".join(f"'{state}'" for state in states_of(states_like or name))
     # No state lives in a table that only monitors read, so no row may.
     home = check(f"ck_{name.lower()}_jobstatus", f"jobstatus IN ({states})" if states else "jobstatus IS NULL")
-    return table(f"ATLAS_PANDA.{name}", meaning, *_job_columns(initial), home, *items, **options)
+    return table(f"{schema}.{name}", meaning, *_job_columns(initial), home, *items, **options)
 
 
 def _job_columns(initial: JobStatus) -> list[Column[Any]]:

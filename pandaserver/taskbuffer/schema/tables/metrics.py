@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pandaserver.taskbuffer.schema.declare import NOW_UTC, big, decimal, number, table, time, word
+from pandaserver.taskbuffer.schema.declare import NOW_UTC, big, clob, decimal, number, table, time, word
 
 Jobs_Share_Stats = table(
     "ATLAS_PANDA.Jobs_Share_Stats",
@@ -79,4 +79,23 @@ SiteData = table(
     big("getJobAbs"),
     big("updateJobAbs"),
     big("noJobAbs"),
+)
+
+Metrics = table(
+    "ATLAS_PANDA.Metrics",
+    "Metrics that brokerage reads, for a queue, a share, both or neither; a daemon script replaces them.",
+    word("computingSite", 128, "queue name; the text NULL: of no queue", key=True),
+    word("gshare", 32, "global share; the text NULL: of no share", key=True),
+    word("metric", 128, "name", key=True),
+    clob("value_json", "JSON"),
+    time("timestamp", "when it was computed"),
+)
+
+Task_Evaluation = table(
+    "ATLAS_PANDA.Task_Evaluation",
+    "What a task is worth to brokerage, by metric.",
+    big("jediTaskID", "task", key=True),
+    word("metric", 128, "name", key=True),
+    clob("value_json", "JSON"),
+    time("timestamp", "when it was computed"),
 )
