@@ -23,7 +23,6 @@ OPTIONAL_INDEXES: Final[dict[str, dict[str, str]]] = {
         "harv_workers_lastupd_idx": "lastUpdate",
         "harv_workers_submittime_idx": "submitTime",
         "harvester_workers_compsite_idx": "computingSite",
-        "harvester_workers_status_idx": "status, pilotStatus",
     },
     "JEDI_Work_Queue": {
         "jedi_work_queue_qfunc_idx": "queue_function, queue_ID",

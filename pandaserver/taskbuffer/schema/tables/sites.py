@@ -73,3 +73,22 @@ SW_Tags = table(
     clob("data", "JSON of software tags"),
     time("last_update", "UTC"),
 )
+
+Network_Matrix_KV = table(
+    "ATLAS_PANDA.Network_Matrix_KV",
+    "Measurements between pairs of sites.",
+    word("src", 256, "site", key=True),
+    word("dst", 256, "site", key=True),
+    word("key", 256, "metric name", key=True),
+    big("value", "metric value"),
+    time("ts", "UTC"),
+)
+
+Site_Stats = table(
+    "ATLAS_PANDA.Site_Stats",
+    "Numbers that brokerage keeps about sites.",
+    word("site_name", 52, key=True),
+    word("key", 52, key=True),
+    big("value"),
+    time("ts"),
+)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pandaserver.taskbuffer.schema.declare import big, index, number, table, time, word
+from pandaserver.taskbuffer.schema.declare import big, clob, index, number, sequence, table, time, word
 
 Harvester_Instances = table(
     "ATLAS_PANDA.Harvester_Instances",
@@ -51,6 +51,7 @@ Harvester_Workers = table(
     word("pilotStatus", 80, "starting, running, finished as told by the pilot"),
     time("pilotStatusSyncTime", "UTC of last sync command"),
     number("minRamCount", "MB"),
+    index("harvester_workers_status_idx", "status", "pilotStatus"),
 )
 
 Harvester_Rel_Jobs_Workers = table(
@@ -73,3 +74,42 @@ Harvester_Slots = table(
     time("modificationTime", "UTC last change", required=True),
     time("expirationTime", "ignored after"),
 )
+
+Harvester_Worker_Stats = table(
+    "ATLAS_PANDA.Harvester_Worker_Stats",
+    "How many workers each instance has at each queue, as it last reported.",
+    word("harvester_ID", 50, "harvester instance", key=True),
+    word("computingSite", 128, "queue name", key=True),
+    word("resourceType", 56, "resource type name", key=True),
+    word("status", 80, "status", key=True),
+    word("jobType", 52, "managed, user, ANY", key=True),
+    number("n_workers", "count"),
+    time("lastUpdate", "UTC", required=True),
+)
+
+Harvester_Commands = table(
+    "ATLAS_PANDA.Harvester_Commands",
+    "Commands that instances fetch.",
+    big("command_id", "HARVESTER_COMMAND_ID_SEQ", key=True),
+    word("command", 200, "e.g. SET_N_WORKERS_JOBTYPE:<queue>, SYNC_WORKERS_KILL, KILL_WORKERS"),
+    word("harvester_ID", 50, "harvester instance"),
+    number("ack_requested", "0/1"),
+    time("creation_date", "UTC"),
+    word("status", 32, "new, retrieved, acknowledged"),
+    time("status_date", "UTC"),
+    clob("params", "JSON"),
+    index("harvester_commands_id_idx", "harvester_ID", "status"),
+)
+
+Harvester_Command_Lock = table(
+    "ATLAS_PANDA.Harvester_Command_Lock",
+    "Commands that an instance announced to understand, one row for each queue and resource type.",
+    word("harvester_ID", 50, "harvester instance", key=True),
+    word("computingSite", 128, "queue name", key=True),
+    word("resourceType", 56, "resource type name", key=True),
+    word("command", 200, key=True),
+    time("lockedTime", "process lock time"),
+    word("lockedBy", 56, "process lock owner"),
+)
+
+sequence("ATLAS_PANDA.HARVESTER_COMMAND_ID_SEQ")

@@ -49,6 +49,7 @@ def _declare(into: MetaData) -> None:
     sequence("ATLAS_PANDA.RETRYERRORS_ID_SEQ", into=into)
     sequence("ATLAS_PANDAMETA.USERS_ID_SEQ", into=into)
     sequence("ATLAS_DEFT.PRODSYS2_TASK_ID_SEQ", into=into)
+    sequence("ATLAS_PANDA.HARVESTER_COMMAND_ID_SEQ", into=into)
     table(
         "ATLAS_PANDA.Config",
         "",
@@ -150,6 +151,31 @@ def _declare(into: MetaData) -> None:
         into=into,
     )
     table(
+        "ATLAS_PANDA.Harvester_Command_Lock",
+        "",
+        word("harvester_ID", 50, key=True),
+        word("computingSite", 128, key=True),
+        word("resourceType", 56, key=True),
+        word("command", 200, key=True),
+        time("lockedTime"),
+        word("lockedBy", 56),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.Harvester_Commands",
+        "",
+        big("command_id", key=True),
+        word("command", 200),
+        word("harvester_ID", 50),
+        number("ack_requested"),
+        time("creation_date"),
+        word("status", 32),
+        time("status_date"),
+        clob("params"),
+        index("harvester_commands_id_idx", "harvester_ID", "status"),
+        into=into,
+    )
+    table(
         "ATLAS_PANDA.Harvester_Instances",
         "",
         word("harvester_ID", 50, key=True),
@@ -181,6 +207,18 @@ def _declare(into: MetaData) -> None:
         big("numSlots", required=True),
         time("modificationTime", required=True),
         time("expirationTime"),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.Harvester_Worker_Stats",
+        "",
+        word("harvester_ID", 50, key=True),
+        word("computingSite", 128, key=True),
+        word("resourceType", 56, key=True),
+        word("status", 80, key=True),
+        word("jobType", 52, key=True),
+        number("n_workers"),
+        time("lastUpdate", required=True),
         into=into,
     )
     table(
@@ -217,6 +255,7 @@ def _declare(into: MetaData) -> None:
         word("pilotStatus", 80),
         time("pilotStatusSyncTime"),
         number("minRamCount"),
+        index("harvester_workers_status_idx", "status", "pilotStatus"),
         into=into,
     )
     table(
@@ -1070,6 +1109,16 @@ def _declare(into: MetaData) -> None:
         into=into,
     )
     table(
+        "ATLAS_PANDA.Network_Matrix_KV",
+        "",
+        word("src", 256, key=True),
+        word("dst", 256, key=True),
+        word("key", 256, key=True),
+        big("value"),
+        time("ts"),
+        into=into,
+    )
+    table(
         "ATLAS_PANDA.panda_audit",
         "",
         counted("id"),
@@ -1225,6 +1274,15 @@ def _declare(into: MetaData) -> None:
         word("role", 256),
         number("tier_level"),
         word("state", 52),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.Site_Stats",
+        "",
+        word("site_name", 52, key=True),
+        word("key", 52, key=True),
+        big("value"),
+        time("ts"),
         into=into,
     )
     table(
