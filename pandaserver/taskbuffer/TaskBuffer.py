@@ -9,6 +9,7 @@ from pandaserver.taskbuffer.bridge import Caller
 from pandaserver.taskbuffer.db_proxy_mods import (
     dataset,
     dataset_scan,
+    inspection,
     job_dispatch,
     job_expiry,
     job_kill,
@@ -79,6 +80,11 @@ class TaskBuffer:
     start_exclusive_run = proxied(lease.start_exclusive_run)
     renew_lease = proxied(lease.renew_lease)
     end_exclusive_run = proxied(lease.end_exclusive_run)
+
+    # -- what operators look at
+    look_at_database = proxied(inspection.look_at_database)
+    count_jobs_by_state = proxied(inspection.count_jobs_by_state)
+    exclusive_runs = proxied(inspection.exclusive_runs)
 
     # -- submission, and what happens to a job before it can run
     storeJobs = proxied(job_submit.store_jobs)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
@@ -28,6 +29,15 @@ SILENCE_SECONDS: Final = 120
 #: Rows of one INSERT, and values of one INSERT; PostgreSQL and MariaDB take more, but gain nothing.
 ROWS_PER_INSERT: Final = 500
 VALUES_PER_INSERT: Final = 20_000
+
+
+@dataclass(frozen=True, slots=True)
+class Promise:
+    """A setting of the server or of our session on which it depends whether a commit survives a power failure."""
+
+    name: str
+    query: str  # native; the value is the last column of its row
+    safe: tuple[str, ...]  # values with which it does
 
 
 class Session(ABC):
@@ -96,6 +106,8 @@ class Dialect(ABC):
     FUNCTIONS: ClassVar[Mapping[str, str]] = {}
     #: Text after LIKE without ESCAPE, where a backslash would otherwise escape.
     no_escape: ClassVar[str] = ""
+    #: What to look at before trusting a commit; empty where only the DBA can see it.
+    promises: ClassVar[tuple[Promise, ...]] = ()
 
     def __init__(self, settings: ConnectionSettings) -> None:
         self.settings = settings

@@ -15,7 +15,7 @@ from pandaserver.srvcore.errors import (
     PandaError,
     Unavailable,
 )
-from pandaserver.taskbuffer.dialects.base import LOCK_SECONDS, SILENCE_SECONDS, Dialect, Session, claim_query
+from pandaserver.taskbuffer.dialects.base import LOCK_SECONDS, SILENCE_SECONDS, Dialect, Promise, Session, claim_query
 from pandaserver.taskbuffer.dialects.statement import Statement
 from pandaserver.taskbuffer.dialects.subset import LONGEST_LIST
 
@@ -40,6 +40,10 @@ class MySQL(Dialect):
     """Canonical SQL to MySQL and MariaDB. A schema is a database, named as configured."""
 
     backend = "mysql"
+    promises = (
+        Promise("innodb_flush_log_at_trx_commit", "SHOW VARIABLES LIKE 'innodb_flush_log_at_trx_commit'", ("1", "3")),
+        Promise("innodb_doublewrite", "SHOW VARIABLES LIKE 'innodb_doublewrite'", ("ON", "DETECT_AND_RECOVER")),
+    )
     now = "UTC_TIMESTAMP(6)"
     no_escape = " ESCAPE '\x01'"  # without one a backslash escapes; an empty one is refused
     FUNCTIONS = {"LENGTH": "CHAR_LENGTH"}

@@ -19,7 +19,7 @@ from pandaserver.srvcore.errors import (
     PandaError,
     Unavailable,
 )
-from pandaserver.taskbuffer.dialects.base import LOCK_SECONDS, SILENCE_SECONDS, Dialect, Session, claim_query
+from pandaserver.taskbuffer.dialects.base import LOCK_SECONDS, SILENCE_SECONDS, Dialect, Promise, Session, claim_query
 from pandaserver.taskbuffer.dialects.statement import Statement
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ class Postgres(Dialect):
     """Canonical SQL to PostgreSQL."""
 
     backend = "postgres"
+    promises = (
+        Promise("fsync", "SHOW fsync", ("on",)),
+        Promise("synchronous_commit", "SHOW synchronous_commit", ("on", "local", "remote_write", "remote_apply")),
+        Promise("full_page_writes", "SHOW full_page_writes", ("on",)),
+    )
     now = "LOCALTIMESTAMP"  # of the session, which is in UTC; without a zone like our columns
     no_escape = " ESCAPE ''"
 

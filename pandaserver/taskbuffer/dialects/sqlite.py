@@ -20,7 +20,7 @@ from pandaserver.srvcore.errors import (
     PandaError,
     Unavailable,
 )
-from pandaserver.taskbuffer.dialects.base import Dialect, Session, claim_query
+from pandaserver.taskbuffer.dialects.base import Dialect, Promise, Session, claim_query
 from pandaserver.taskbuffer.dialects.outgoing import Converter
 from pandaserver.taskbuffer.dialects.sqlite_queue import WriterQueue
 from pandaserver.taskbuffer.dialects.sqlite_times import text_of_time, time_of_text
@@ -52,6 +52,7 @@ class SQLite(Dialect):
     """Canonical SQL to SQLite."""
 
     backend = "sqlite"
+    promises = (Promise("synchronous", "PRAGMA synchronous", ("2", "3")),)
     clock_is_ours = True
 
     def bind(self, name: str) -> str:
