@@ -51,7 +51,11 @@ class Answer:
 
 
 class Rig(Instance):
-    """An instance for tests that do harm. ``server`` are further lines of section [server]."""
+    """An instance for tests that do harm.
+
+    ``server`` are further lines of section [server], ``variables`` of the environment; ``httpd`` replaces text of
+    Apache's configuration.
+    """
 
     def __init__(
         self,
@@ -62,12 +66,14 @@ class Rig(Instance):
         daemons: Mapping[str, Mapping[str, Any]] = DAEMONS,
         server: Mapping[str, object] | None = None,
         variables: Mapping[str, str] | None = None,
+        httpd: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(
             Options(directory, free_port(), free_port(), database=database, daemon=daemon, daemons=daemons)
         )
         self._server = server or {}
         self._variables = variables or {}
+        self._httpd = httpd or {}
 
     def environment(self) -> dict[str, str]:
         return super().environment() | self._variables
@@ -78,6 +84,12 @@ class Rig(Instance):
         more = "".join(f"{name} = {value}\n" for name, value in self._server.items())
         text = path.read_text().replace("[server]\n", f"[server]\n{more}", 1)
         path.write_text(text.replace(f"package = {SCRIPTS}\n", "package =\n"))  # modules have their full names
+        path = self.layout.etc / "panda_server-httpd.conf"
+        text = path.read_text()
+        for shipped, here in self._httpd.items():
+            assert shipped in text
+            text = text.replace(shipped, here)
+        path.write_text(text)
 
     # ---- who asks
 
