@@ -10,6 +10,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     dataset,
     dataset_scan,
     inspection,
+    job_archive,
     job_dispatch,
     job_expiry,
     job_kill,
@@ -97,6 +98,7 @@ class TaskBuffer:
 
     # -- looking at jobs, and ending them
     peekJobs = proxied(job_query.peek_jobs)
+    getFullJobStatus = proxied(job_query.get_full_job_status)
     getPandaIDsWithTaskID = proxied(job_query.job_ids_of_task)
     killJobs = proxied(job_kill.kill_jobs)
 
@@ -147,6 +149,11 @@ class TaskBuffer:
     reopenStuckDatasets = proxied(dataset_scan.reopen_stuck_datasets)
     freezeDatasets = proxied(dataset_scan.freeze_datasets)
     markServedDatasets = proxied(dataset_scan.mark_served_datasets)
+
+    # -- the archive, and what is forgotten
+    archiveJobs = proxied(job_archive.archive_jobs)
+    forgetHistory = proxied(job_archive.forget_history)
+    forgetAnswers = proxied(job_archive.forget_answers)
 
     # -- statistics and parameters
     refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)

@@ -71,8 +71,11 @@ def _without_files(job: JobSpec) -> dict[str, Any]:
     answer=pickle_answer,
 )
 def describe_archived_jobs(call: Call, job_ids: Ids) -> list[JobSpec | None]:
-    """Return jobs with their metadata, in the order asked for; null for those that nobody remembers."""
-    return call.task_buffer.within(call.remaining()).peekJobs(job_ids, metadata=True)
+    """Return jobs with their metadata, in the order asked for; null for those that nobody remembers.
+
+    Jobs that left the live tables are found in the archive for 30 days after their end.
+    """
+    return call.task_buffer.within(call.remaining()).getFullJobStatus(job_ids)
 
 
 @request(v1="job/kill", legacy="killJobs", method="POST", auth=Auth.USER, answer=pickle_answer)
