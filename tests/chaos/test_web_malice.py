@@ -6,6 +6,7 @@ import gzip
 import socket
 from collections.abc import Iterator
 from contextlib import ExitStack
+from pathlib import Path
 from time import monotonic
 
 import pytest
@@ -56,10 +57,10 @@ def _nothing_is_written(rig: Rig) -> Iterator[None]:
 
 
 def files_of(rig: Rig) -> set[str]:
-    """Return the files that requests can make: those of the cache, and temporary ones in the log directory."""
-    kept = (rig.layout.cache, rig.layout.schedconfig, rig.layout.trf, rig.layout.cric, rig.layout.auth)
-    dumps = {str(path) for path in rig.layout.log.glob("req_dump_*")}
-    return dumps | {str(path) for place in kept for path in place.rglob("*")}
+    """Return the files of the instance, and of a place where an attacker would like to have one."""
+    ours = {rig.layout.database, rig.layout.log}
+    everything = {path for path in rig.layout.home.rglob("*") if not ours & set(path.parents)}
+    return {str(path) for path in (*everything, *rig.layout.log.glob("req_dump_*"), *Path("/etc/cron.d").glob("*"))}
 
 
 def talk(rig: Rig, text: str | bytes, *, wait: float = 20.0) -> tuple[int, str]:
@@ -147,18 +148,25 @@ def test_a_path_leads_nowhere_else(rig: Rig, path: str) -> None:
     assert not any(word in text for word in ("root:", "dbpasswd", "PRIVATE KEY", "SQLite format", "HTTP_HOST"))
 
 
-@pytest.mark.parametrize("name", ["/etc/cron.d/evil", "../../malice.txt", "..", ".", "a/../../b", "evil\0.txt", ""])
-def test_an_uploaded_file_has_no_path(rig: Rig, name: str) -> None:
-    body = (
-        b'--x\r\nContent-Disposition: form-data; name="file"; filename="' + name.encode() + b'"\r\n'
-        b"Content-Type: application/octet-stream\r\n\r\nevil\r\n--x--\r\n"
-    )
-    user = (f"Authorization: Bearer {rig.token('Jane Doe')}", f"Origin: {VO}")
-    status, text = talk(
-        rig, post("/server/panda/putFile", body, "Content-Type: multipart/form-data; boundary=x", *user)
-    )
+@pytest.mark.parametrize("name", ["..", ".", "a/..", "a/", "evil\0.txt", ".htaccess/.", ""])
+def test_an_upload_without_a_name_of_its_own_is_refused(rig: Rig, name: str) -> None:
+    status, text = talk(rig, upload(rig, name))
     assert (status, text[:8]) == (200, "ERROR : ")
-    assert "name" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["/etc/cron.d/evil.txt", "../../evil.txt", "a/../../evil.txt", "../etc/panda/evil.txt"]
+)
+def test_an_uploaded_file_stays_in_the_cache(rig: Rig, name: str) -> None:
+    assert talk(rig, upload(rig, name)) == (200, "True")
+    (rig.layout.cache / "evil.txt").unlink()  # and it was nothing else, as the fixture finds
+
+
+def upload(rig: Rig, name: str) -> bytes:
+    part = f'--x\r\nContent-Disposition: form-data; name="file"; filename="{name}"\r\n'
+    body = f"{part}Content-Type: application/octet-stream\r\n\r\nevil\r\n--x--\r\n".encode()
+    user = (f"Authorization: Bearer {rig.token('Jane Doe')}", f"Origin: {VO}")
+    return post("/server/panda/putFile", body, "Content-Type: multipart/form-data; boundary=x", *user)
 
 
 # ---- methods
