@@ -16,7 +16,9 @@ from pandacommon.pandalogger.line_format import LineFormatter
 from pandaserver.config.finding import ConfigurationError
 from pandaserver.config.panda_config import PandaConfig, load
 from pandaserver.config.settings import DaemonSettings
+from pandaserver.daemons.locations import status_file
 from pandaserver.daemons.pidfile import AlreadyRunning, PidFile
+from pandaserver.daemons.status import StatusFile
 from pandaserver.daemons.supervisor import Master
 
 
@@ -116,11 +118,12 @@ def _run(config: PandaConfig, pidfile: PidFile | None) -> int:
         log.info(f"configuration read file={file}")
     for finding in config.findings:
         log.warning(f"configuration {finding}")
+    status = StatusFile(status_file(os.environ, config.logger), log)
     if pidfile is None:
-        return Master(config, read_config, worker.live, log).run()
+        return Master(config, read_config, worker.live, log, status).run()
     pidfile.write()
     try:
-        return Master(config, read_config, worker.live, log, pidfile.close).run()
+        return Master(config, read_config, worker.live, log, status, pidfile.close).run()
     finally:
         pidfile.remove()
 

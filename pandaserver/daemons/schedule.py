@@ -29,6 +29,7 @@ class Entry:
     state: State = State.idle
     started: float = 0.0  # of the run in progress
     last_start: float | None = None  # of the last run that counted
+    late: float = 0.0  # seconds after its due time at which the last run began
     warned: float = float("-inf")
 
 
@@ -71,6 +72,7 @@ class Schedule:
         entry = self._entries[self._queue.popleft()]
         entry.state = State.running
         entry.started = now
+        entry.late = now - entry.due
         entry.due = now + entry.spec.period
         return entry.spec
 

@@ -17,6 +17,7 @@ from pandaserver.config.panda_config import PandaConfig
 from pandaserver.daemons.process_tree import adopt_orphans, children, kill_tree
 from pandaserver.daemons.protocol import Outcome, Report
 from pandaserver.daemons.schedule import Schedule
+from pandaserver.daemons.status import StatusFile
 from pandaserver.daemons.worker_process import NEVER, Phase, WorkerProcess, fork_worker
 from pandaserver.srvcore.backoff import Backoff
 
@@ -36,12 +37,14 @@ class Master:
         read_config: Callable[[], PandaConfig],
         life: WorkerLife,
         log: logging.Logger,
+        status: StatusFile,
         close_in_worker: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
         self._read_config = read_config
         self._life = life
         self._log = log
+        self._status = status
         self._close_in_worker = close_in_worker
         self._schedule = Schedule(config.daemon.daemons, monotonic())
         self._selector = selectors.DefaultSelector()
@@ -67,6 +70,8 @@ class Master:
         finally:
             for worker in list(self._workers.values()):
                 self._lost(worker)
+            self._status.changed()
+            self._tell("stopped", monotonic())
         self._log.info(f"master ended pid={os.getpid()} exit_code={self._exit_code}")
         return self._exit_code
 
@@ -82,6 +87,11 @@ class Master:
             for spec, late in self._schedule.newly_late(now):
                 self._log.warning(f"daemon={spec.name} delayed to run, late_s={late:.0f} period_s={spec.period}")
             self._refill(now)
+        self._tell("running" if self._stop_deadline is None else "stopping", now)
+
+    def _tell(self, state: str, now: float) -> None:
+        phases = [worker.phase.value for worker in self._workers.values()]
+        self._status.beat(now, state, self._config.daemon.n_proc, phases, self._schedule)
 
     def _kill_overdue(self, now: float) -> None:
         for worker in [worker for worker in self._workers.values() if now >= worker.deadline]:
@@ -106,6 +116,7 @@ class Master:
             spec = self._schedule.start_next(now)
             if spec is None:
                 return
+            self._status.changed()
             try:
                 worker.run(spec, now)
             except OSError:  # it died a moment ago, so the script goes to another worker
@@ -125,11 +136,12 @@ class Master:
             worker = fork_worker(lambda sock: self._life(sock, self._config), self._forget, now, expires)
             self._workers[worker.pid] = worker
             self._selector.register(worker.sock, selectors.EVENT_READ, lambda worker=worker: self._read(worker))
+            self._status.changed()
             self._log.info(f"worker launched pid={worker.pid}")
         self._log.info(f"pid list changed pids={','.join(map(str, self._workers))}")
 
     def _until_next_event(self, now: float) -> float | None:
-        moments = [worker.deadline for worker in self._workers.values()]
+        moments = [self._status.next_beat, *(worker.deadline for worker in self._workers.values())]
         if self._stop_deadline is None:
             moments += [worker.expires for worker in self._idle()]
             moments.append(self._schedule.next_event())
@@ -156,6 +168,7 @@ class Master:
             self._lost(worker)
             return
         for kind, *facts in messages:
+            self._status.changed()
             if kind == Report.ready:
                 self._backoff.succeeded()
                 if worker.phase is Phase.starting:
@@ -177,6 +190,7 @@ class Master:
             self._schedule.postponed(spec.name, now + max(wait, SHORTEST_WAIT))
         else:
             self._schedule.ended(spec.name)
+        self._status.ended(spec.name, outcome, worker.started, now, text)
         self._failures.pop(spec.name, None)
         if outcome == Outcome.failed:
             self._failures[spec.name] = text
@@ -199,12 +213,14 @@ class Master:
         """Take a worker off the books, with whatever it left behind; it ended, or is killed now."""
         if self._workers.pop(worker.pid, None) is None:
             return
+        self._status.changed()
         self._selector.unregister(worker.sock)
         worker.sock.close()
         kill_tree(worker.pid)  # before it is reaped, so the number is still its own
         self._dying.add(worker.pid)
         if worker.phase is Phase.busy and worker.spec is not None:
             self._schedule.ended(worker.spec.name)
+            self._status.ended(worker.spec.name, "killed", worker.started, monotonic())
             self._failures[worker.spec.name] = "its worker was killed or died"
             self._log.warning(f"worker died pid={worker.pid} daemon={worker.spec.name}")
         elif worker.phase is Phase.starting or (worker.phase is Phase.idle and not worker.runs):
@@ -271,6 +287,7 @@ class Master:
         """Start no more scripts and let the running ones end within stop_timeout; the second time, at once."""
         patience = float(self._config.daemon.stop_timeout) if self._stop_deadline is None else 0.0
         first = self._stop_deadline is None
+        self._status.changed()
         self._stop_deadline = now + patience
         for worker in self._workers.values():
             if worker.phase is Phase.busy:
@@ -291,6 +308,7 @@ class Master:
             self._log.error(f"configuration not reloaded, the former one stays: {error}")
             return
         self._config = config
+        self._status.changed()
         if not config.daemon.enable:
             self._log.warning("configuration reloaded: the daemon is disabled now")
             self._stop(now)

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 
 import psutil
 
+from pandaserver.daemons.status import MasterStatus, read_status
+
 ROOT = Path(__file__).parents[2]
 
 #: The module of all test daemons. Arguments: name, what to do, how long.
@@ -214,6 +216,10 @@ class Daemon:
     def output(self) -> str:
         """Return what the master said."""
         return self.stdout.read_text() if self.stdout.exists() else ""
+
+    def status(self) -> MasterStatus | None:
+        """Return what the master told its machine last."""
+        return read_status(self.logs / "panda_daemon_status.json")
 
     def worker_log(self) -> str:
         """Return what workers logged."""

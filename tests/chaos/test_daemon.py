@@ -320,3 +320,25 @@ def test_root_becomes_the_service_account(connection: ConnectionSettings, foregr
             assert not daemon.pidfile.exists() or daemon.pidfile.read_text() == ""  # its directory belongs to root
         finally:
             daemon.end()
+
+
+# --- what it tells its machine
+
+
+def test_the_status_file_follows_a_daemon_from_its_start_to_its_end(daemon: Daemon) -> None:
+    daemon.configure({"good": {"period": 100}, "bad": {"period": 100, "act": ["fail", 0]}}, n_proc=1)
+    daemon.start()
+    wait_until(lambda: results(daemon) == {"good": "done", "bad": "failed"})
+    running = daemon.status()
+    assert running is not None
+    assert (running.pid, running.state) == (daemon.process_info().pid, "running")
+    assert {script.name: script.history.last_error for script in running.scripts}["bad"] == "RuntimeError: out of luck"
+    daemon.stop()
+    stopped = daemon.status()
+    assert stopped is not None
+    assert stopped.state == "stopped"
+
+
+def results(daemon: Daemon) -> dict[str, str]:
+    status = daemon.status()
+    return {} if status is None else {script.name: script.history.last_result for script in status.scripts}
