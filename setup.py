@@ -14,6 +14,7 @@ POSTGRES = ["psycopg2-binary>=2.9.9"]
 MYSQL = ["mysqlclient>=2.2"]  # built on installation: needs gcc, pkg-config and libmariadb-dev
 ORACLE = ["oracledb>=2.0"]  # a site that has cx_Oracle installed can go on using it
 RUCIO = ["rucio-clients>=34"]
+MESSAGING = ["stomp.py>=8.1"]
 DEMO = ["panda-client>=2.0"]
 
 
@@ -54,11 +55,15 @@ setup(
         "oracle": ORACLE,
         "rucio": RUCIO,
         "atlasprod": ORACLE + RUCIO,
+        "messaging": MESSAGING,
         "demo": DEMO,
         "test": [
             *POSTGRES,
             *MYSQL,
             *DEMO,
+            *MESSAGING,
+            "coilmq>=1.1",
+            "aiosmtpd>=1.4",
             "pytest>=8.0",
             "pytest-randomly>=3.15",
             "pytest-timeout>=2.3",

@@ -15,6 +15,7 @@ SHIPPED_DAEMONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "copyArchive": {"period": 2400, "sync": True},
     "datasetManager": {"period": 2400, "sync": True},
     "archive_jobs": {"period": 3600, "sync": True, "timeout": 7200},
+    "send_messages": {"period": 60, "sync": True},
     "cache_schedconfig": {"period": 300},
     "tmpwatch": {"period": 3600},
 }

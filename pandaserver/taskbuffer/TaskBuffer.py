@@ -24,6 +24,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     job_update,
     job_watch,
     lease,
+    message,
     parameter,
     sandbox,
     secret,
@@ -154,6 +155,12 @@ class TaskBuffer:
     archiveJobs = proxied(job_archive.archive_jobs)
     forgetHistory = proxied(job_archive.forget_history)
     forgetAnswers = proxied(job_archive.forget_answers)
+
+    # -- outgoing messages
+    waitingMessages = proxied(message.waiting_messages)
+    deleteMessages = proxied(message.delete_messages)
+    countFailedMessages = proxied(message.count_failed_messages)
+    otherMessages = proxied(message.other_messages)
 
     # -- statistics and parameters
     refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)
