@@ -75,6 +75,8 @@ def main(arguments: Sequence[str]) -> None:
             if not reachable(CODE / "setup.py") or not reachable(CODE / "pandaserver" / "__init__.py"):
                 continue_in_copy(arguments)
         environment = ensure_environment(python, {extra for need in needs for extra in need.extras})
+        if os.geteuid() == 0 and any(need.service for need in needs):
+            check_interpreter(environment)
     become(environment, command)
 
 
@@ -231,6 +233,15 @@ def ensure_environment(python: Path, extras: set[str]) -> Path:
         for extra in outdated:
             (stamps / f"stamp-{extra}").write_text(wanted)
     return environment
+
+
+def check_interpreter(environment: Path) -> None:
+    """Refuse an environment whose Python the service account cannot start; somebody else made it."""
+    interpreter = (environment / "bin" / "python").resolve()
+    if not reachable(interpreter):
+        sys.exit(
+            f"{environment} was made from {interpreter}, which account {ACCOUNT} cannot reach: remove it, run again"
+        )
 
 
 def fingerprint() -> str:

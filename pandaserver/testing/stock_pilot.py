@@ -65,7 +65,7 @@ class StockPilot:
         self._source = fetched()
         for path in (directory, store):
             path.mkdir(parents=True, exist_ok=True)
-            shutil.chown(path, ACCOUNT, ACCOUNT)
+            _give(path)
         self._write_inputs(token)
         self._origin = origin
 
@@ -74,9 +74,7 @@ class StockPilot:
         target = self._store / store_path(scope, path.name)
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(path, target)
-        for part in (target, *target.parents):
-            if part != self._store and part.is_relative_to(self._store):
-                shutil.chown(part, ACCOUNT, ACCOUNT)
+        _give(self._store)
 
     def start(self, output: Path) -> subprocess.Popen[bytes]:
         """Start one pilot; everything it starts ends with the returned process."""
@@ -174,6 +172,14 @@ def store_path(scope: str, lfn: str) -> Path:
 
     digest = hashlib.md5(f"{scope}:{lfn}".encode(), usedforsecurity=False).hexdigest()
     return Path(*scope.split("."), digest[0:2], digest[2:4], lfn)
+
+
+def _give(directory: Path) -> None:
+    """Make the pilots' account the owner of everything in ``directory``; the instance takes it all when it starts."""
+    owner = pwd.getpwnam(ACCOUNT)
+    for place, _, files in os.walk(directory):
+        for name in (place, *(os.path.join(place, file) for file in files)):
+            os.chown(name, owner.pw_uid, owner.pw_gid, follow_symlinks=False)
 
 
 def _account() -> pwd.struct_passwd:

@@ -7,6 +7,7 @@ import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -43,15 +44,22 @@ def directory() -> Iterator[Path]:
         yield path
 
 
-@pytest.fixture(scope="session")
-def instance() -> Iterator[Instance]:
-    """One instance for the tests that only use it."""
+@contextmanager
+def new_instance() -> Iterator[Instance]:
+    """Start an instance with the payload scripts of the sample jobs."""
     with tempfile.TemporaryDirectory(prefix="panda-e2e-") as name:
         path = Path(name)
         path.chmod(0o755)
         with Instance(Options(path / "var", port=free_port(), tls_port=free_port())) as running:
             sample_job.publish_scripts(running.layout.trf / "user")
             yield running
+
+
+@pytest.fixture(scope="session")
+def instance() -> Iterator[Instance]:
+    """One instance for the tests that only use it. They leave jobs behind that no pilot takes."""
+    with new_instance() as running:
+        yield running
 
 
 @pytest.fixture

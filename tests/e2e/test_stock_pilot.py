@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from pandaserver.testing.instance import Instance
 from pandaserver.testing.processes import end
 from pandaserver.testing.stock_client import StockClient
 from pandaserver.testing.stock_pilot import SCRIPT_BASE, StockPilot, store_path
+from tests.e2e.conftest import new_instance
 
 pytestmark = [
     pytest.mark.skipif(os.geteuid() != 0, reason="needs an account and a process namespace of its own"),
@@ -25,6 +26,13 @@ pytestmark = [
 ]
 
 SECONDS = 400
+
+
+@pytest.fixture(scope="module")
+def instance() -> Iterator[Instance]:
+    """An instance without anybody else's jobs, because a stock pilot takes one job, whichever it is given."""
+    with new_instance() as running:
+        yield running
 
 
 @pytest.fixture
