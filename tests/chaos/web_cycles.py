@@ -151,9 +151,9 @@ class User:
             return 0, str(error)
 
 
-def submission(count: int, tag: str) -> str:
+def submission(count: int, tag: str, **attributes: Any) -> str:
     """Return jobs as v1 takes them, with names of their own."""
-    jobs = [make_job(inputs=0, jobName=f"{tag}.{n}", maxAttempt=1) for n in range(count)]
+    jobs = [make_job(inputs=0, jobName=f"{tag}.{n}", maxAttempt=1, **attributes) for n in range(count)]
     for n, job in enumerate(jobs):
         for file in job.Files:
             file.lfn = f"{tag}.{n}.{file.type}"
