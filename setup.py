@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
-HERE = Path(__file__).parent
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+
+from pandaserver.deployment.packaging import data_files  # noqa: E402 - ours, found by the line above
 
 # Without one of the database extras there is only SQLite, which comes with Python.
 POSTGRES = ["psycopg2-binary>=2.9.9"]
@@ -24,11 +28,6 @@ def version() -> str:
     return found[1] if found else "0.1.0"
 
 
-def templates() -> list[str]:
-    """Return the files as shipped. pip puts them under <prefix>/etc/panda, where it overwrites no file of an admin."""
-    return sorted(str(path.relative_to(HERE)) for path in (HERE / "templates").glob("*") if path.is_file())
-
-
 setup(
     name="panda-server",
     version=version(),
@@ -38,7 +37,7 @@ setup(
     python_requires=">=3.11",
     packages=find_packages(include=["pandaserver", "pandaserver.*", "pandacommon", "pandacommon.*"]),
     package_data={"pandaserver": ["py.typed", "**/*.json", "**/*.ini", "**/*.mako"]},
-    data_files=[("etc/panda", templates())],
+    data_files=data_files(),
     entry_points={"console_scripts": ["panda-admin = pandaserver.admin.main:main"]},
     install_requires=[
         "mod_wsgi>=5.0",  # built on installation: needs gcc, the headers of Python and those of Apache

@@ -18,7 +18,12 @@ COMMANDS: Final[dict[str, str]] = {
     "resource-type": "pandaserver.admin.site_command:resource_type",
     "token": "pandaserver.admin.credential_command:token",
     "certificate": "pandaserver.admin.credential_command:certificate",
+    "check-schema": "pandaserver.admin.schema_command:check_schema",
+    "doctor": "pandaserver.admin.doctor_command:doctor",
+    "daemon": "pandaserver.admin.daemon_command:daemon",
     "script": "pandaserver.admin.script_command:script",
+    "render": "pandaserver.admin.render_command:render",
+    "config-diff": "pandaserver.admin.config_diff_command:config_diff",
 }
 
 

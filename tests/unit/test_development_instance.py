@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from pandaserver.config.panda_config import connection_settings, load
+from pandaserver.deployment.template import rendered, shipped
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, Secret
 from pandaserver.testing import apache, instance_config
 from pandaserver.testing.account import Account
@@ -43,13 +44,13 @@ def test_the_template_names_no_value_that_the_instance_does_not_have(layout: Lay
 
 
 def test_the_instance_sets_every_variable_of_the_template() -> None:
-    used = set(re.findall(r"\$\{(\w+)\}", apache.shipped(apache.TEMPLATE)))
+    used = set(re.findall(r"\$\{(\w+)\}", shipped(apache.TEMPLATE)))
     assert used == apache.environment("localhost", 1, 2, processes=1).keys()
 
 
 def test_a_placeholder_without_value_is_an_error() -> None:
     with pytest.raises(KeyError, match="user"):
-        apache.rendered("User @@user@@", {})
+        rendered("User @@user@@", {})
 
 
 @pytest.mark.parametrize(
