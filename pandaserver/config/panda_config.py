@@ -111,6 +111,7 @@ def operation_settings(server: ServerSettings) -> OperationSettings:
         hostname=server.pserverhost or socket.getfqdn(),
         record_statuschange=server.record_statuschange,
         push_messages=server.mbproxy_configFile is not None,
+        mail_users=bool(server.emailSMTPsrv),
         pilot_secrets_owner=server.pilot_secrets,
         sandbox_hostname=server.sandboxHostname,
         main_vo=server.main_vo,

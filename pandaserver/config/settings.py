@@ -81,6 +81,7 @@ class ServerSettings:
         default_text="full name of the machine",
     )
     pserverport: int = setting(25443, "Port of https.", at_least=1)
+    pserverporthttp: int = setting(25080, "Port of plain http; panda-admin doctor asks there.", at_least=1)
     sandboxHostname: str = setting(
         "",
         "Host that is recorded for uploaded sandboxes.",
@@ -156,9 +157,42 @@ class ServerSettings:
     def_type: str = setting("production", "Its type.")
     def_status: str = setting("online", "Its status.")
 
+    metrics_dir: Path | None = setting(
+        None,
+        "Directory in which the web processes of this machine count for /metrics; without one nothing is counted. "
+        "Best on a file system in memory, such as /run/panda/metrics.",
+        heading="Monitoring",
+    )
+    metrics_networks: tuple[str, ...] = setting(
+        ("127.0.0.0/8", "::1"), "Networks whose machines may read /metrics.", default_text="this machine"
+    )
+
     mbproxy_configFile: Path | None = setting(
         None,
         "JSON file with message brokers; if given, changes of jobs with the tag pc go to the table panda_messages.",
         heading="Other services",
         aliases=("mq_configFile",),
+    )
+    emailSMTPsrv: str = setting("", "Mail server, host or host:port; without one nobody gets mail.")
+    emailSender: str = setting("panda-no-reply@localhost", "Address that mail comes from.")
+
+    CRIC_URL_SITES: str = setting(
+        "",
+        "Dump of the sites: a URL, `file:` or a path; without it nothing is read.",
+        heading="Sources of the site configuration",
+    )
+    CRIC_URL_DDMENDPOINTS: str = setting("", "Dump of the storage endpoints, in the same way.")
+    CRIC_URL_SCHEDCONFIG: str = setting("", "Dump of the queues.")
+    CRIC_URL_DDMBLACKLIST: str = setting("", "Storage endpoints that nothing may be written to.")
+    CRIC_URL_DDMBLACKLIST_READ: str = setting("", "Storage endpoints that nothing may be read from.")
+    RUCIO_RSE_USAGE: str = setting("", "Space of the storage endpoints, in bytes.")
+    CRIC_URL_TAGS: str = setting("", "Software of the queues.")
+    CRIC_URL_CM: str = setting("", "Closeness of pairs of sites.")
+    NWS_URL: str = setting("", "Measurements of the network between sites.")
+    configurator_use_cert: bool = setting(
+        True, "Show the certificate in X509_USER_PROXY, if that is set, to sources that are read by https."
+    )
+    proxy_cache_roles: tuple[str, ...] = setting(
+        ("atlas", "atlas:/atlas/Role=production", "atlas:/atlas/Role=pilot"),
+        "VOMS roles for which delegated proxies of users are kept fresh.",
     )

@@ -16,7 +16,15 @@ SHIPPED_DAEMONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "datasetManager": {"period": 2400, "sync": True},
     "archive_jobs": {"period": 3600, "sync": True, "timeout": 7200},
     "send_messages": {"period": 60, "sync": True},
+    "notify_users": {"period": 120, "sync": True},
+    "configurator": {"period": 200, "sync": True},
+    "network_configurator": {"module": "configurator", "arguments": ["--network"], "period": 400, "sync": True},
+    "schedconfig_json": {"module": "configurator", "arguments": ["--json_dump"], "period": 200, "sync": True},
+    "sw_tags": {"module": "configurator", "arguments": ["--sw_tags"], "period": 200, "sync": True},
     "cache_schedconfig": {"period": 300},
+    "pilot_streaming": {"module": "pilotStreaming", "period": 300, "sync": True},
+    "worker_synchronization": {"period": 1800, "sync": True},
+    "proxyCache": {"module": "panda_activeusers_query", "period": 600},
     "tmpwatch": {"period": 3600},
 }
 

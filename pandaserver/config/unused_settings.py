@@ -9,8 +9,6 @@ _OLD: Final = "Was not used by earlier servers either."
 _ALWAYS: Final = "Always so."
 _URLS: Final = "This server hands out no URLs of its cache; clients and pilots have them in their own configuration."
 _PROXIES: Final = "This server does not hand out proxies of job owners yet."
-_MAIL: Final = "This server sends no mail yet."
-_CRIC: Final = "Queues are described by panda-admin; reading them from CRIC is not there yet."
 _COUNTS: Final = "Jobs at work are counted by the daemon share_statistics."
 _EVENTS: Final = "This server does not serve event ranges yet."
 _HELPERS: Final = "Helper processes find the code and their home by themselves."
@@ -33,30 +31,16 @@ UNUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "keyDir": "This server does not hand out key pairs of object stores yet.",
         "endpoint_mapfile": "This server does not hand out key pairs of object stores yet.",
         "pserverhosthttp": _URLS,
-        "pserverporthttp": _URLS,
         "disableHTTP": _URLS,
-        "pserveralias": _MAIL,
-        "emailSMTPsrv": _MAIL,
-        "emailSender": _MAIL,
+        "pserveralias": "Mail to users does not name this machine.",
         "max_checkpoint_upload": _EVENTS,
         "max_event_picking_upload": _EVENTS,
         "add_serialized": "Outputs are settled in batches that lock what they change in one order.",
         "useProxyCache": _PROXIES,
-        "proxy_cache_roles": _PROXIES,
         "pandaProxy_URLSSL": _PROXIES,
         "pandaProxy_ca_certs": _PROXIES,
         "def_queue": "A queue has one name.",
         "def_ddm": "The queue that stands for unknown ones has no storage.",
-        "configurator_use_cert": _CRIC,
-        "CRIC_URL_SITES": _CRIC,
-        "CRIC_URL_DDMENDPOINTS": _CRIC,
-        "CRIC_URL_SCHEDCONFIG": _CRIC,
-        "CRIC_URL_DDMBLACKLIST": _CRIC,
-        "CRIC_URL_DDMBLACKLIST_READ": _CRIC,
-        "CRIC_URL_CM": _CRIC,
-        "CRIC_URL_TAGS": _CRIC,
-        "RUCIO_RSE_USAGE": _CRIC,
-        "NWS_URL": "Brokerage does not look at the network yet.",
         "CO2_BEARER_TOKEN": "This server does not account for carbon yet.",
         "nrun_interval": _COUNTS,
         "nrun_hosts": _COUNTS,

@@ -9,6 +9,7 @@ from functools import cache
 from pandacommon.pandautils.PandaUtils import process_identity
 from pandaserver.brokerage.SiteMapper import SiteMapper
 from pandaserver.config.panda_config import PandaConfig, default_site, load
+from pandaserver.dataservice.MailUtils import Mailer
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
 
@@ -24,6 +25,12 @@ def configuration() -> PandaConfig:
 def site_mapper(tbuf: TaskBuffer) -> SiteMapper:
     """Return the queues; a worker keeps them from one run of a script to the next."""
     return SiteMapper(tbuf.loadSites, default_site(configuration().server))
+
+
+def mailer() -> Mailer:
+    """Return the configured mail server."""
+    server = configuration().server
+    return Mailer(server.emailSMTPsrv, server.emailSender)
 
 
 def owner() -> str:

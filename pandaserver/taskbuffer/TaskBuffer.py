@@ -29,9 +29,12 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     sandbox,
     secret,
     site_config,
+    site_import,
+    submission_end,
     transfer,
     user,
     worker,
+    worker_command,
 )
 from pandaserver.taskbuffer.operation import Operation
 
@@ -106,6 +109,7 @@ class TaskBuffer:
     # -- users
     getBannedUsers = proxied(user.banned_users)
     setUserStatus = proxied(user.set_user_status)
+    identitiesWithPermission = proxied(user.identities_with_permission)
 
     # -- files of users
     insertSandboxFileInfo = proxied(sandbox.register_sandbox)
@@ -115,6 +119,7 @@ class TaskBuffer:
     loadSites = proxied(site_config.load_sites)
     loadQueueData = proxied(site_config.load_queue_data)
     storeQueues = proxied(site_config.store_queues)
+    storeSiteRows = proxied(site_import.store_site_rows)
     countQueued = proxied(site_config.count_queued)
     loadShares = proxied(site_config.load_shares)
     replaceShares = proxied(site_config.replace_shares)
@@ -128,6 +133,8 @@ class TaskBuffer:
     getJobStates = proxied(job_state.get_job_states)
     checkJobStates = proxied(job_state.check_job_states)
     updateWorkerPilotStatus = proxied(worker.update_worker_pilot_status)
+    streamPilots = proxied(worker_command.stream_pilots)
+    synchronizeWorkers = proxied(worker_command.synchronize_workers)
     get_user_secrets = proxied(secret.get_secrets)
     set_user_secrets = proxied(secret.set_secrets)
 
@@ -161,6 +168,8 @@ class TaskBuffer:
     deleteMessages = proxied(message.delete_messages)
     countFailedMessages = proxied(message.count_failed_messages)
     otherMessages = proxied(message.other_messages)
+    getSubmissionEnd = proxied(submission_end.get_submission_end)
+    getMailAddress = proxied(submission_end.get_mail_address)
 
     # -- statistics and parameters
     refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)

@@ -59,6 +59,7 @@ class OperationSettings:
     hostname: str = "localhost"  # this machine, written as modificationHost and history host
     record_statuschange: bool = True  # write JOBS_STATUSLOG
     push_messages: bool = False  # write outgoing message rows for jobs that ask for it
+    mail_users: bool = False  # write outgoing message rows for users whose jobs end
     pilot_secrets_owner: str = "pilot secrets"
     sandbox_hostname: str = ""
     main_vo: str = "atlas"  # VO of jobs whose owner names none

@@ -12,6 +12,7 @@ from functools import cache
 from itertools import groupby
 from typing import Any, Final
 
+from pandaserver.taskbuffer.db_proxy_mods.submission_end import leave_mail
 from pandaserver.taskbuffer.JobSpec import JOB_COLUMNS, JOB_TEXT_LIMITS, ZERO_WHEN_UNSET, JobSpec
 from pandaserver.taskbuffer.states import ARCHIVED, HOME, LIVE_TABLES, JobStatus, initial_states, sources_of
 from pandaserver.taskbuffer.transaction import Transaction
@@ -197,6 +198,8 @@ def _move_from(
         tx.change(HISTORY[home], ids=ids, host=tx.settings.hostname)
     if target not in SILENT:
         _announce(tx, home, ids)
+    if home == ARCHIVED and tx.settings.mail_users:
+        leave_mail(tx, ids)
     return ids
 
 

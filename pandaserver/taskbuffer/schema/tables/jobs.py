@@ -277,6 +277,9 @@ jobsArchived4 = jobs_table(
     "Jobs that ended, for recent days.",
     JobStatus.finished,
     index("jobsarch4_mtimeprodslabel_idx", "modificationTime", "prodSourceLabel"),
+    # What became of a submission, for the mail to its owner.
+    index("jobsarchived4_submission_idx", "prodUserName", "jobDefinitionID", on=PARTIAL, where="jeditaskid IS NULL"),
+    index("jobsarchived4_whole_submission_idx", "prodUserName", "jobDefinitionID", on=WHOLE),
     *_task_index("jobsarchived4"),
 )
 

@@ -791,7 +791,17 @@ def _declare(into: MetaData) -> None:
         word("outputFileType", 32),
         check("ck_jobsarchived4_jobstatus", "jobstatus IN ('finished', 'failed', 'cancelled', 'closed')"),
         index("jobsarch4_mtimeprodslabel_idx", "modificationTime", "prodSourceLabel"),
+        index(
+            "jobsarchived4_submission_idx",
+            "prodUserName",
+            "jobDefinitionID",
+            on=("postgresql", "sqlite"),
+            where="jeditaskid IS NULL",
+        ),
         index("jobsarchived4_task_idx", "jediTaskID", on=("postgresql", "sqlite"), where="jeditaskid IS NOT NULL"),
+        index(
+            "jobsarchived4_whole_submission_idx", "prodUserName", "jobDefinitionID", on=("mysql", "mariadb", "oracle")
+        ),
         index("jobsarchived4_whole_task_idx", "jediTaskID", on=("mysql", "mariadb", "oracle")),
         into=into,
     )
