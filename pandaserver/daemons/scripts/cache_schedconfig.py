@@ -6,7 +6,7 @@ import json
 import os
 import re
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -34,14 +34,25 @@ PILOT_KEYS: Final = """
 
 def main(argv: tuple[Any, ...] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:  # noqa: ARG001
     """Write the files of all queues and remove those of queues that are gone."""
-    queues = required(tbuf).loadQueueData()
+    tbuf = required(tbuf)
+    queues = tbuf.loadQueueData()
     directory = configuration().server.schedconfig_dir
-    written = write_queues(directory, queues)
-    LogWrapper(_log, None).info(f"written queues={len(queues)} files={written} directory={directory}")
+    unreadable = {name for name, _ in tbuf.loadSites().queues} - queues.keys()
+    written = write_queues(directory, queues, unreadable)
+    log = LogWrapper(_log, None)
+    if unreadable:
+        log.warning(f"no JSON object describes {','.join(sorted(unreadable))}; pilots go on with the files they have")
+    log.info(f"written queues={len(queues)} files={written} directory={directory}")
 
 
-def write_queues(directory: Path, queues: Mapping[str, Mapping[str, Any]]) -> int:
-    """Write the files that changed, each in one step, so that a pilot never reads half a file; return how many."""
+def write_queues(
+    directory: Path, queues: Mapping[str, Mapping[str, Any]], unreadable: Collection[str] = frozenset()
+) -> int:
+    """Write the files that changed, each in one step, so that a pilot never reads half a file; return how many.
+
+    Files of queues that are gone are removed, those of queues that cannot be read now stay.
+    """
+    kept = {f"{name}{suffix}" for name in unreadable for suffix in _SUFFIXES}
     directory.mkdir(parents=True, exist_ok=True)
     wanted = {ALL_QUEUES: _json(queues)}
     for name, data in queues.items():
@@ -53,7 +64,8 @@ def write_queues(directory: Path, queues: Mapping[str, Mapping[str, Any]]) -> in
         wanted[f"{name}.pilot.json"] = _json(brief)
         wanted[f"{name}.pilot.pilot"] = "|".join(f"{key}={_word(value)}" for key, value in sorted(brief.items()))
     for stale in directory.iterdir():
-        if stale.name.startswith(_UNFINISHED) or (stale.name.endswith(_SUFFIXES) and stale.name not in wanted):
+        is_known = stale.name in wanted or stale.name in kept
+        if stale.name.startswith(_UNFINISHED) or (stale.name.endswith(_SUFFIXES) and not is_known):
             stale.unlink()
     return sum(_replace(directory / name, text) for name, text in wanted.items())
 

@@ -56,6 +56,12 @@ def leaves_in_order(tx: Transaction, site: str) -> tuple[str, ...]:
     return tuple(name for name in by_need(tree, usage.executing) if name in waiting)[:MAX_LEAVES]
 
 
+def all_leaves_in_order(tx: Transaction) -> list[str]:
+    """Return all leaves, those of the most under-used branch first."""
+    usage = remembered(tx, "share usage", USAGE_LIFETIME, _read_usage)
+    return by_need(remembered(tx, "share tree", TREE_LIFETIME, _read_tree), usage.executing)
+
+
 def by_need(tree: ShareNode, executing: Mapping[str, float]) -> list[str]:
     """Return all leaves, those of the most under-used branch first; at each level usage is compared to the pledge."""
     used = {leaf.name: executing.get(leaf.name, 0.0) for leaf in tree.leaves()}

@@ -92,7 +92,16 @@ def _relation(row: tuple[Any, ...]) -> RelationRow:
 @operation(timeout=60, repeatable=True)
 def load_queue_data(tx: Transaction) -> dict[str, dict[str, Any]]:
     """Return the JSON object of each queue as the configuration gives it, readable ones only."""
-    return {name: json.loads(data) for name, data in tx.rows(QUEUES) if data}
+    described = {name: _object(data) for name, data in tx.rows(QUEUES)}
+    return {name: data for name, data in described.items() if data is not None}
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    try:
+        found = json.loads(text or "null")
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) else None
 
 
 @operation(timeout=60)

@@ -56,6 +56,13 @@ COUNT_GROUP_QUEUE: Final = """
 
 BANNED: Final = "SELECT name FROM ATLAS_PANDAMETA.users WHERE status = 'disabled' ORDER BY name"
 
+#: Identities with one of the permission letters.
+PERMITTED: Final = """
+    SELECT DISTINCT dn FROM ATLAS_PANDAMETA.users
+    WHERE gridPref LIKE :pattern AND dn IS NOT NULL AND (status IS NULL OR status <> 'disabled')
+    ORDER BY dn
+"""
+
 SET_STATUS: Final = """
     UPDATE ATLAS_PANDAMETA.users SET status = :status, lastMod = CURRENT_TIMESTAMP WHERE name = :name
 """
@@ -141,6 +148,12 @@ def count_group_queue(tx: Transaction, name: str, groups: list[str]) -> dict[str
 def banned_users(tx: Transaction) -> frozenset[str]:
     """Return the clean names of users who may do nothing."""
     return frozenset(name for (name,) in tx.rows(BANNED))
+
+
+@operation(timeout=60, repeatable=True)
+def identities_with_permission(tx: Transaction, letter: str) -> list[str]:
+    """Return the identities of users who are not banned and whose permissions contain that letter."""
+    return [dn for (dn,) in tx.rows(PERMITTED, pattern=f"%{letter}%")]
 
 
 @operation(timeout=60)
