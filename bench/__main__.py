@@ -47,6 +47,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
             _measure("sqlite", writers, options, results, web_processes=WRITERS)
     except (InstanceFailed, ServerNotStarted, HelperFailed) as failure:
         sys.exit(f"make bench: {failure}")
+    except KeyboardInterrupt:
+        sys.exit("make bench: stopped")
     print("\nAs parts of the limits of this machine, measured in this run")
     print("\n".join(ratios(results)))
     print(f"\nPromises ({BACKEND} with default durability, concurrency {CONCURRENCY})")

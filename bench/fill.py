@@ -53,7 +53,9 @@ class Loaded:
 
     @property
     def ids(self) -> list[int]:
-        """The jobs."""
+        """The jobs. Only those of one transaction are numbered without a gap."""
+        if self.count > CHUNK:
+            raise ValueError(f"{self.count} jobs were not loaded by one transaction")
         return list(range(self.first, self.first + self.count))
 
 
@@ -62,6 +64,8 @@ COUNT_WAITING: Final = """
     WHERE jobStatus = 'activated' AND computingSite IN (:queues[])
     GROUP BY computingSite
 """
+
+COUNT_FILES: Final = "SELECT COUNT(*) FROM ATLAS_PANDA.filesTable4 WHERE PandaID = :PandaID"
 
 
 @operation(timeout=600, repeatable=True)
@@ -72,13 +76,10 @@ def bench_count_waiting(tx: Transaction, queues: Sequence[str]) -> dict[str, int
 
 
 @operation(timeout=600)
-def bench_copy_job(tx: Transaction, source: int, count: int, queues: Sequence[str], shares: int) -> int:
+def bench_copy_job(tx: Transaction, source: int, count: int, queues: Sequence[str]) -> int:
     """Make ``count`` copies of a job, at each of the queues in turn; return the first identifier."""
     first = _drawn(tx, "ATLAS_PANDA.JOBSDEFINED4_PANDAID_SEQ", count)
-    files, low = tx.one("SELECT COUNT(*), MIN(row_ID) FROM ATLAS_PANDA.filesTable4 WHERE PandaID = :id", id=source) or (
-        0,
-        0,
-    )
+    files = int(tx.value(COUNT_FILES, PandaID=source))
     row = _drawn(tx, "ATLAS_PANDA.FILESTABLE4_ROW_ID_SEQ", count * files)
     backend = tx.cursor.dialect.backend
 
@@ -87,15 +88,13 @@ def bench_copy_job(tx: Transaction, source: int, count: int, queues: Sequence[st
 
     queue = _queue_expression(queues, turn(len(queues)))
     job = {"PandaID": f"{first} + g.n", "computingSite": queue, "currentPriority": f"1000 + {turn(_PRIORITIES)}"}
-    if shares > 1:
-        job["gshare"] = f"'Share ' || CAST({turn(shares)} AS VARCHAR(4))"
     file = {
-        "row_ID": f"{row} + g.n * {files} + t.row_ID - {low}",
+        "row_ID": f"{row} + g.n * {files} + t.place",
         "PandaID": f"{first} + g.n",
         "lfn": f"t.lfn || '.' || CAST({first} + g.n AS VARCHAR(20))",
     }
     _copy(tx, "jobsActive4", JOB_COLUMNS, job, source, count, "g.n")
-    _copy(tx, "filesTable4", FILE_ATTRIBUTES, file, source, count, "g.n, t.row_ID")
+    _copy(tx, "filesTable4", FILE_ATTRIBUTES, file, source, count, "g.n, t.place")
     _copy(tx, "jobParamsTable", ("PandaID", "jobParameters"), {"PandaID": f"{first} + g.n"}, source, count, "g.n")
     return first
 
@@ -107,10 +106,12 @@ def _copy(
     full = dialect.table("ATLAS_PANDA", table)
     names = [dialect.column(column) for column in columns]
     values = [changed.get(column) or f"t.{name}" for column, name in zip(columns, names, strict=True)]
+    numbered = f"ROW_NUMBER() OVER (ORDER BY {names[0]}) - 1 AS place"
+    source_rows = f"SELECT f.*, {numbered} FROM {full} f WHERE PandaID = {source}"
     numbers = _NUMBERS[dialect.backend].format(last=count - 1)
     tx.cursor.execute_native(
-        f"INSERT INTO {full} ({', '.join(names)}) SELECT {', '.join(values)} FROM {numbers}, {full} t "
-        f"WHERE t.PandaID = {source} ORDER BY {order}",
+        f"INSERT INTO {full} ({', '.join(names)}) SELECT {', '.join(values)} "
+        f"FROM {numbers}, ({source_rows}) t ORDER BY {order}",
         [],
     )
 
@@ -143,9 +144,9 @@ class Filler:
         """Give the connection back."""
         self._proxy.close()
 
-    def waiting(self, queues: Sequence[str], count: int, shares: int = 1) -> Loaded:
+    def waiting(self, queues: Sequence[str], count: int) -> Loaded:
         """Add jobs that wait at those queues."""
-        return self._copies(self._stored(queues[0]), count, queues, shares)
+        return self._copies(self._stored(queues[0]), count, queues)
 
     def running(self, queue: str, count: int) -> Loaded:
         """Add jobs that pilots run."""
@@ -153,7 +154,7 @@ class Filler:
         acquired = self._proxy.call("acquire_jobs", [JobRequest(queue, selection=Selection.user)])
         job = acquired.jobs[0]
         self._proxy.call("report_status", [StatusReport(job.PandaID, "running", job.attemptNr)])
-        return self._copies(job.PandaID, count, [queue], 1)
+        return self._copies(job.PandaID, count, [queue])
 
     def count_waiting(self, queues: Sequence[str]) -> Mapping[str, int]:
         """Return how many jobs wait at each of those queues."""
@@ -170,10 +171,10 @@ class Filler:
         finally:
             session.close()
 
-    def _copies(self, template: int, count: int, queues: Sequence[str], shares: int) -> Loaded:
+    def _copies(self, template: int, count: int, queues: Sequence[str]) -> Loaded:
         started, first = time.monotonic(), 0
         for done in range(0, count, CHUNK):
-            arguments: list[Any] = [template, min(CHUNK, count - done), list(queues), shares]
+            arguments: list[Any] = [template, min(CHUNK, count - done), list(queues)]
             start = self._proxy.call("bench_copy_job", arguments, timeout=600)
             first = first or start
         return Loaded(first, count, time.monotonic() - started)
