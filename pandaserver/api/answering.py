@@ -6,13 +6,15 @@ Encoders alone know wire formats, HTTP status and StatusCode. They know nothing 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from functools import lru_cache
 from http import HTTPStatus
 from typing import Any, Final, Protocol
-from urllib.parse import urlencode
+from urllib.parse import quote_plus
 
 from pandaserver.srvcore.errors import (
     Busy,
@@ -131,7 +133,7 @@ class _Pilot:
         if accepts_json:
             return Response(json.dumps(value, default=_json_for_pilots).encode(), JSON)
         # No newline at the end of either form: the pilot's test for JSON is whether the last character is a brace.
-        return Response(urlencode({k: _form_text(v) for k, v in value.items()}).encode())
+        return Response("&".join([f"{_quoted_name(k)}={_quoted(_form_text(v))}" for k, v in value.items()]).encode())
 
     def error(self, error: PandaError, accepts_json: bool, /) -> Response:
         code = error.details.get("status_code", _pilot_code(error))
@@ -168,6 +170,19 @@ def _pilot_code(error: PandaError) -> int:
     if isinstance(error, Forbidden):
         return ROLE_MISSING
     return TIMEOUT if isinstance(error, DatabaseError) else FAILED
+
+
+#: Text that means itself in a form: most values of a job are words and numbers, and asking is cheaper than quoting.
+_PLAIN_TEXT: Final = re.compile(r"[A-Za-z0-9_.~-]*")
+
+
+def _quoted(text: str) -> str:
+    return text if _PLAIN_TEXT.fullmatch(text) else quote_plus(text)
+
+
+@lru_cache(1000)
+def _quoted_name(name: str) -> str:
+    return quote_plus(name)
 
 
 def _form_text(value: Any) -> str:
