@@ -20,6 +20,7 @@ ORACLE = ["oracledb>=2.0"]  # a site that has cx_Oracle installed can go on usin
 RUCIO = ["rucio-clients>=34"]
 MESSAGING = ["stomp.py>=8.1"]
 DEMO = ["panda-client>=2.0"]
+METRICS = ["prometheus_client>=0.20"]  # for servers with metrics_dir
 
 
 def version() -> str:
@@ -56,10 +57,12 @@ setup(
         "atlasprod": ORACLE + RUCIO,
         "messaging": MESSAGING,
         "demo": DEMO,
+        "metrics": METRICS,
         "test": [
             *POSTGRES,
             *MYSQL,
             *DEMO,
+            *METRICS,
             *MESSAGING,
             "coilmq>=1.1",
             "aiosmtpd>=1.4",

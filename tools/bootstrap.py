@@ -44,7 +44,7 @@ DEBIAN_PYTHON_PACKAGES = ("python3-venv", "python3-dev")
 MYSQL_HEADERS = ("libmariadb-dev", "pkg-config")
 
 NEEDS = {
-    "run": Need(packages=("openssl",), service=True),
+    "run": Need(packages=("openssl",), extras=("metrics",), service=True),
     "sqlite": Need(),
     "postgresql": Need(("postgresql",), ("postgres",), service=True),
     "mariadb": Need(("mariadb-server", *MYSQL_HEADERS), ("mysql",), service=True),

@@ -37,6 +37,8 @@ from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 ANONYMOUS_BODY: Final = 2 * 2**20
 
 StartResponse = Callable[[str, list[tuple[str, str]]], object]
+#: Learns of each request: its declared name ("" for none), the door, the HTTP status, and the seconds that it took.
+Observer = Callable[[str, str, int, float], object]
 
 
 @dataclass(slots=True)
@@ -74,6 +76,7 @@ class Application:
         *,
         logger: logging.Logger,
         pilot_logger: logging.Logger,
+        observe: Observer | None = None,
     ) -> None:
         self._registry = registry
         self._settings = settings
@@ -83,6 +86,7 @@ class Application:
         self._callers = callers
         self._logger = logger
         self._pilot_logger = pilot_logger
+        self._observe = observe
 
     def close(self) -> None:
         """Give the database connections back, for tests; a web process keeps them until its end."""
@@ -95,6 +99,10 @@ class Application:
         try:
             response = self._respond(exchange)
             self._log(exchange, response)
+            if self._observe is not None:
+                name = exchange.name if exchange.route is not None else ""
+                seconds = time.monotonic() - exchange.started
+                self._observe(name, exchange.door.value, response.status.value, seconds)
         finally:
             context.request_id.reset(serving)
             _close_uploads(exchange.raw)

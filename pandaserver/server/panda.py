@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any, Final
 
 if TYPE_CHECKING:
     from pandaserver.config.panda_config import PandaConfig
-    from pandaserver.server.application import Application, StartResponse
+    from pandaserver.server.application import Application, Observer, StartResponse
+    from pandaserver.server.metrics_page import Wsgi
     from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
 #: Modules that declare requests. Importing them fills the registry.
@@ -27,7 +28,7 @@ HANDLERS: Final = (
 #: Seconds that a request waits at most for the list of banned users.
 BAN_TIMEOUT: Final = 5.0
 
-_application: Application | None = None
+_application: Wsgi | None = None
 _building = threading.Lock()
 
 
@@ -41,7 +42,7 @@ def application(environ: Mapping[str, Any], start_response: StartResponse) -> It
     return _application(environ, start_response)
 
 
-def _from_environment() -> Application:
+def _from_environment() -> Wsgi:
     from pandacommon.pandalogger.PandaLogger import PandaLogger
     from pandaserver.config.panda_config import load
 
@@ -52,10 +53,16 @@ def _from_environment() -> Application:
     for finding in config.findings:
         logger.warning("configuration: %s", finding)
     config.require("server", "logger")
-    return create_application(config)
+    if config.server.metrics_dir is None:
+        return create_application(config)
+    from pandaserver.server.counted import counted_application  # loads a library
+
+    return counted_application(config)
 
 
-def create_application(config: PandaConfig, *, task_buffer: TaskBuffer | None = None) -> Application:
+def create_application(
+    config: PandaConfig, *, task_buffer: TaskBuffer | None = None, observe: Observer | None = None
+) -> Application:
     """Return the application for a configuration; tests bring their own task buffer."""
     from pandacommon.pandalogger.PandaLogger import PandaLogger
     from pandaserver.api.registry import REGISTRY
@@ -80,4 +87,5 @@ def create_application(config: PandaConfig, *, task_buffer: TaskBuffer | None = 
         Callers(settings.production_dns, make_tokens(settings), lambda: tbuf.within(patience).getBannedUsers(), logger),
         logger=logger,
         pilot_logger=PandaLogger.getLogger("PilotRequests"),
+        observe=observe,
     )

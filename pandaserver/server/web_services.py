@@ -45,6 +45,11 @@ class _NoTokens:
 
 def make_task_buffer(config: PandaConfig) -> TaskBuffer:
     """Return a task buffer on a pool of database children, or of connections in this process."""
+    return TaskBuffer(make_pool(config))
+
+
+def make_pool(config: PandaConfig) -> OraDBProxyPool:
+    """Return that pool."""
     server = config.server
     connection, operations = connection_settings(server), operation_settings(server)
 
@@ -53,15 +58,13 @@ def make_task_buffer(config: PandaConfig) -> TaskBuffer:
 
         return LocalBridge(connection, operations)
 
-    return TaskBuffer(
-        OraDBProxyPool(
-            server.nDBConForFastCGIWSGI,
-            connection,
-            operations,
-            logger=config.logger,
-            max_memory=server.max_child_memory,
-            make_bridge=None if server.usedbtimeout else local,
-        )
+    return OraDBProxyPool(
+        server.nDBConForFastCGIWSGI,
+        connection,
+        operations,
+        logger=config.logger,
+        max_memory=server.max_child_memory,
+        make_bridge=None if server.usedbtimeout else local,
     )
 
 

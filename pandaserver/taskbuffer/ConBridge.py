@@ -35,6 +35,7 @@ class ConBridge:
         self._logger = logger
         self._lifetime = lifetime
         self._max_memory = max_memory
+        self.transactions = 0  # that children reported
         self._child: Child | None = None
         self._retires = 0.0
         self._backoff = Backoff()
@@ -83,13 +84,16 @@ class ConBridge:
             raise Unavailable(f"{operation.name} was not executed: the deadline had passed before it could be sent")
         request = (request_id.get(), remaining, operation.name, tuple(args), dict(kwargs))
         try:
-            return child.ask(request, deadline)
+            reply = child.ask(request, deadline)
         except FrameTooLarge as error:
             raise BadRequest(f"the arguments of {operation.name} are too large: {error}") from error
         except BaseException as error:
             if child.owes_reply:
                 self._kill(f"operation={operation.name} reason={str(error) or type(error).__name__!r}")
             raise
+        self.transactions += reply[-1] - child.transactions
+        child.transactions = reply[-1]
+        return reply
 
     def _ready_child(self, operation: Operation[..., Any], deadline: float) -> Child:
         try:
@@ -143,7 +147,7 @@ def _outcome(operation: Operation[..., Any], lost: CallLost) -> PandaError:
 def _unwrapped(operation: Operation[..., Any], reply: tuple[Any, ...]) -> Any:
     if reply[0] == "ok":
         return reply[1]
-    _, code, text, details = reply
+    _, code, text, details, _ = reply
     if code in ERROR_BY_CODE:
         raise ERROR_BY_CODE[code](text, **details)
     raise OperationFailed(f"{operation.name} met a bug, see the log of the database child: {text}")

@@ -44,8 +44,14 @@ class OraDBProxyPool:
         make = make_bridge or (lambda: ConBridge(child, PandaLogger.getLogger("ConBridge"), max_memory=max_memory))
         # Last in, first out: a quiet server needs few children, and the others never start.
         self._idle: queue.LifoQueue[Caller] = queue.LifoQueue()
-        for _ in range(size):
-            self._idle.put(make())
+        self._bridges = [make() for _ in range(size)]
+        for bridge in self._bridges:
+            self._idle.put(bridge)
+
+    @property
+    def transactions(self) -> int:
+        """Transactions so far, of all bridges that count them."""
+        return sum(getattr(bridge, "transactions", 0) for bridge in self._bridges)
 
     def call(
         self,

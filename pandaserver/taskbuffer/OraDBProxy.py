@@ -46,6 +46,7 @@ class OraDBProxy:
         self._operations = operations
         self._dialect = dialect_for(connection)
         self._session: Session | None = None
+        self.transactions = 0  # that were begun for operations
         self._memory: dict[str, Any] = {}  # what operations remember, see db_proxy_mods/remembered.py
 
     def call(
@@ -107,6 +108,7 @@ class OraDBProxy:
     ) -> Any:
         report.connected_before = self._session is not None
         session = self._session = self._session or self._connect(deadline)
+        self.transactions += 1
         cursor = WrappedCursor(session, self._dialect, dump_sql=self._settings.dump_sql)
         tx = Transaction(cursor, self._operations, deadline, self._memory)
         try:

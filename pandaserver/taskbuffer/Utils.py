@@ -23,6 +23,9 @@ VISIBLE: Final = re.compile(
 
 VOMS: Final = "GRST_CRED_"
 
+#: How long the database may take to show that it is there.
+READY_SECONDS: Final = 3.0
+
 #: Outputs of jobs that go back through this server: never recorded as sandboxes.
 OUTPUT_SUFFIX: Final = ".out"
 SOURCES_PREFIX: Final = "sources."
@@ -41,6 +44,16 @@ Checksum = Annotated[int | str, Wire("checkSum"), MaxLength(36), "CRC out of the
 def is_alive(call: Call) -> Envelope:  # noqa: ARG001
     """Say that the web server works, whatever else does not."""
     return Envelope(message="alive=yes", legacy="alive=yes")
+
+
+@request(v1="system/is_ready", legacy=None, method="GET", auth=Auth.ANYONE)
+def is_ready(call: Call) -> Envelope:
+    """Say that this server can serve: its database answers in time. If not, the status is 503.
+
+    For anybody: it tells nothing else. Load balancers ask it, while isAlive is for those who restart processes.
+    """
+    call.task_buffer.within(READY_SECONDS).check_database()
+    return Envelope(message="ready=yes")
 
 
 @request(v1=None, legacy="getServer", method="GET", auth=Auth.ANYONE, answer=plain_answer, needs_database=False)

@@ -38,6 +38,7 @@ class Child:
 
     def __init__(self, settings: ChildSettings) -> None:
         self.born = monotonic()
+        self.transactions = 0  # as of its last reply
         self.owes_reply = False  # once true after an exception, a late reply would be taken for that of the next call
         self._ready = False
         self._number = 0

@@ -73,25 +73,28 @@ def _logger(settings: ChildSettings) -> logging.Logger:
 
 
 def _answer(proxy: OraDBProxy, number: int, payload: bytearray, logger: logging.Logger) -> memoryview:
-    """Run one call and return the frame that reports it. No failure of a call ends the child."""
+    """Run one call and return the frame that reports it. No failure of a call ends the child.
+
+    The last member of each report is the number of transactions so far.
+    """
     name = "a call that could not be read"
     try:
         caller_id, seconds, name, args, kwargs = wire.decode(payload)
         request_id.set(caller_id)
-        return wire.encode(number, ("ok", proxy.call(name, args, kwargs, seconds)))
+        return wire.encode(number, ("ok", proxy.call(name, args, kwargs, seconds), proxy.transactions))
     except PandaError as error:
-        return _encoded_error(number, error)
+        return _encoded_error(number, error, proxy.transactions)
     except Exception as error:
         logger.exception(f"{name} met a bug")
-        return wire.encode(number, ("error", "internal", f"{type(error).__name__}: {error}", {}))
+        return wire.encode(number, ("error", "internal", f"{type(error).__name__}: {error}", {}, proxy.transactions))
 
 
-def _encoded_error(number: int, error: PandaError) -> memoryview:
+def _encoded_error(number: int, error: PandaError, transactions: int) -> memoryview:
     try:
-        return wire.encode(number, ("error", error.code, error.message, error.details))
+        return wire.encode(number, ("error", error.code, error.message, error.details, transactions))
     except (pickle.PicklingError, TypeError, AttributeError):  # what pickle raises for what it cannot take
         details = {key: repr(value) for key, value in error.details.items()}
-        return wire.encode(number, ("error", error.code, error.message, details))
+        return wire.encode(number, ("error", error.code, error.message, details, transactions))
 
 
 if __name__ == "__main__":

@@ -41,6 +41,11 @@ class LocalBridge:
         finally:
             self._in_use.release()
 
+    @property
+    def transactions(self) -> int:
+        """Transactions so far."""
+        return self._proxy.transactions
+
     def close(self) -> None:
         """Close the connection."""
         with self._in_use:

@@ -157,7 +157,7 @@ class Instance:
         for port, variable in ((self.options.port, "PORT"), (self.options.tls_port, "TLS_PORT")):
             check_port(port, variable)
         # We hold the lock, so whatever a crashed instance left here belongs to nobody.
-        for stale in self.layout.run.iterdir():
+        for stale in (*self.layout.run.iterdir(), *self.layout.metrics.iterdir()):
             stale.unlink()
         self._write_credentials()
         queue = sample_site.publish(self.layout.schedconfig)

@@ -29,6 +29,8 @@ def write(
     server = {
         "logdir": layout.log,
         "cache_dir": layout.cache,
+        "schedconfig_dir": layout.schedconfig,
+        "metrics_dir": layout.metrics,
         "backend": connection.backend,
         "dbhost": connection.host,
         "dbport": connection.port,

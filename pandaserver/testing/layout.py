@@ -83,6 +83,11 @@ class Layout:
         return self.home / "db"
 
     @property
+    def metrics(self) -> Path:
+        """What the web processes count."""
+        return self.home / "metrics"
+
+    @property
     def work(self) -> Path:
         """Home and working directory of the service account; pilots work below it."""
         return self.home / "work"
@@ -113,6 +118,7 @@ class Layout:
             self.cric,
             self.trf,
             self.database,
+            self.metrics,
             self.work,
         ):
             directory.mkdir(parents=True, exist_ok=True)

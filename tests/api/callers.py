@@ -18,8 +18,10 @@ class FakeTaskBuffer:
     def __init__(self, **answers: Any) -> None:
         self.answers: dict[str, Any] = {"getBannedUsers": frozenset()} | answers
         self.calls: list[tuple[str, tuple[Any, ...], dict[str, Any]]] = []
+        self.limits: list[float] = []
 
-    def within(self, _seconds: float) -> FakeTaskBuffer:
+    def within(self, seconds: float) -> FakeTaskBuffer:
+        self.limits.append(seconds)
         return self
 
     def __getattr__(self, name: str) -> Any:

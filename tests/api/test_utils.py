@@ -57,6 +57,24 @@ def test_is_alive_answers_a_certificate_while_the_database_is_down(client: Clien
     assert task_buffer.calls == []
 
 
+def test_is_ready_asks_the_database(make_client: MakeClient, tbuf: TaskBuffer) -> None:
+    reply = make_client(tbuf=tbuf).get(V1 + "system/is_ready")
+    assert (reply.status_code, reply.json) == (200, {"success": True, "message": "ready=yes", "data": None})
+
+
+def test_is_ready_is_503_without_a_database(client: Client, task_buffer: FakeTaskBuffer) -> None:
+    task_buffer.answers["check_database"] = Unavailable("the database is down")
+    reply = client.get(V1 + "system/is_ready")
+    assert (reply.status_code, reply.headers["Retry-After"]) == (503, "10")
+    assert not reply.json["success"]
+
+
+def test_is_ready_has_a_deadline_of_its_own(client: Client, task_buffer: FakeTaskBuffer) -> None:
+    task_buffer.answers["check_database"] = None
+    client.get(V1 + "system/is_ready")
+    assert task_buffer.limits == [3.0]
+
+
 def test_get_server_names_host_and_port(client: Client) -> None:
     assert client.get(LEGACY + "getServer").text == "panda.example:25443"
 
