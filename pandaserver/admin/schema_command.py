@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from pandaserver.config.finding import ConfigurationError
 from pandaserver.config.panda_config import connection_settings, load
 from pandaserver.config.settings import ServerSettings
 from pandaserver.srvcore.errors import BadRequest, Unavailable
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
 Version = tuple[int, int, int]
 
 #: Exit codes of ``check``, for scripts.
-USABLE, UNUSABLE, UNREACHABLE = 0, 1, 2
+USABLE, UNUSABLE, UNREACHABLE, MISCONFIGURED = 0, 1, 2, 3
 
 #: Backends that ``--sql`` writes for.
 BACKENDS: Final = ("postgres", "mysql", "mariadb", "oracle")
@@ -80,20 +81,27 @@ def upgrade(sql: bool, backend: str | None, since: Version | None) -> None:
 
 
 @schema.command("check")
-def check_schema() -> None:
-    """Compare the database with what this code needs. Exit code 0: usable, 1: too old or different, 2: unreachable."""
+@click.option("--tolerate", is_flag=True, help="Exit with 0 also if it is too old or different; only tell.")
+def check_schema(tolerate: bool) -> None:
+    """Compare the database with what this code needs.
+
+    Exit code 0: usable, 1: too old or different, 2: unreachable, 3: the configuration does not say where it is.
+    """
     from pandaserver.taskbuffer.schema.check import state_of
 
-    connection = connection_settings(_settings())
     try:
+        connection = connection_settings(_settings())
         found = state_of(connection)
+    except ConfigurationError as error:
+        click.echo(f"{error.message}\n`panda-admin check-config` tells more", err=True)
+        sys.exit(MISCONFIGURED)
     except Unavailable as error:
         click.echo(error.message, err=True)
         sys.exit(UNREACHABLE)
     for difference in found.differences:
         click.echo(difference, err=True)
     click.echo(f"schema version found={_shown(found.version)} required={_shown(REQUIRED)}")
-    sys.exit(USABLE if found.is_usable else UNUSABLE)
+    sys.exit(USABLE if found.is_usable or tolerate else UNUSABLE)
 
 
 def _settings() -> ServerSettings:

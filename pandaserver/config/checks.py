@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Iterable
 
 from pandacommon.liveconfigparser.ini import Sections, Value
@@ -30,6 +31,11 @@ def _check_server(server: ServerSettings, given: dict[str, Value]) -> Iterable[F
     jedi = given.get("schemaJEDI", _NOWHERE)
     if jedi is not _NOWHERE and jedi.content != server.schemaPANDA:
         yield _error(given, "server", "schemaJEDI", "must be schemaPANDA, as both kinds of tables are read together")
+    for network in server.metrics_networks:
+        try:
+            ipaddress.ip_network(network)
+        except ValueError as error:
+            yield _error(given, "server", "metrics_networks", str(error), "write networks such as 10.1.0.0/16")
     if server.token_authType is TokenAuth.scitokens:
         message = "scitokens are not supported yet, so no token is accepted"
         yield _finding(Severity.warning, given, "server", "token_authType", message, "use oidc")

@@ -10,11 +10,14 @@ from click.testing import CliRunner
 from pandaserver.admin.main import main
 
 
-@pytest.mark.parametrize("command", ["queue list", "share list", "schema check", "script dummy_test"])
-def test_a_mistake_in_the_configuration_is_told_in_words(tmp_path: Path, command: str) -> None:
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [("queue list", 1), ("share list", 1), ("script dummy_test", 1), ("daemon status", 1), ("check-schema", 3)],
+)
+def test_a_mistake_in_the_configuration_is_told_in_words(tmp_path: Path, command: str, code: int) -> None:
     (tmp_path / "etc/panda").mkdir(parents=True)
     (tmp_path / "etc/panda/panda_server.cfg").write_text("[server]\nbackend = sqlite\ndbname = /x\ndbtimeout = soon\n")
     done = CliRunner().invoke(main, command.split(), env={"PANDA_HOME": str(tmp_path), "HOME": str(tmp_path)})
-    assert (done.exit_code, type(done.exception)) == (1, SystemExit)
+    assert (done.exit_code, type(done.exception)) == (code, SystemExit)
     assert "panda_server.cfg:4: error: [server] dbtimeout: 'soon' is not a whole number" in done.output
     assert "panda-admin check-config" in done.output

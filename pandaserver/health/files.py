@@ -1,0 +1,116 @@
+"""Directories, their rights and their space; and the files about tokens."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from pandaserver.config.values import TokenAuth
+from pandaserver.daemons.locations import lock_directory
+from pandaserver.health.account import READ, READ_FILE, WRITE, CannotTell, allowed
+from pandaserver.health.httpd_conf import HttpdConf
+from pandaserver.health.result import Result, failure, ok, skipped, warning
+from pandaserver.health.scene import Scene
+from pandaserver.srvcore.oidc_config import SUFFIX, load_auth_config
+
+MB: Final = 2**20
+#: Free space below which somebody should look, and below which it is too late.
+LITTLE: Final = 1024 * MB
+TOO_LITTLE: Final = 100 * MB
+
+
+def directories(scene: Scene) -> Iterator[Result]:
+    """Every directory exists, and the service account may write there."""
+    wanted = used_directories(scene)
+    for path, purpose in wanted.items():
+        if not path.is_dir():
+            yield failure(f"{path} ({purpose}) is no directory", f"mkdir -p {path}, for the service account")
+    existing = {path: purpose for path, purpose in wanted.items() if path.is_dir()}
+    try:
+        rights = allowed(scene.config.daemon, dict.fromkeys(existing, WRITE))
+    except CannotTell as problem:
+        yield failure(str(problem))
+        return
+    for path in [path for path, may in rights.items() if not may]:
+        yield failure(f"{path} ({existing[path]}) cannot be written by {_account(scene)}", f"chown or chmod {path}")
+    if existing and all(rights.values()):
+        yield ok(f"{len(existing)} can be written by {_account(scene)}")
+
+
+def disk(scene: Scene) -> Iterator[Result]:
+    """There is space in the directories."""
+    seen: dict[int, Path] = {}
+    for path in used_directories(scene):
+        if path.is_dir():
+            seen.setdefault(path.stat().st_dev, path)
+    for path in seen.values():
+        found = os.statvfs(path)
+        free, inodes = found.f_bavail * found.f_frsize, found.f_favail
+        message = f"{free // MB} MB and {inodes} files are free at {path}"
+        no_files = found.f_files > 0 and inodes < 1000  # some file systems do not count them
+        if free < TOO_LITTLE or no_files:
+            yield failure(message, "remove something, or make the file system larger")
+        else:
+            yield warning(message) if free < LITTLE else ok(message)
+
+
+def tokens(scene: Scene) -> Iterator[Result]:
+    """The files that say which tokens count can be read, and say it."""
+    server = scene.config.server
+    if server.token_authType is not TokenAuth.oidc:
+        yield skipped("tokens are not accepted: token_authType is not oidc")
+        return
+    files = sorted(server.auth_config.glob(f"*{SUFFIX}"))
+    wanted = {server.auth_config: READ} | dict.fromkeys(files, READ_FILE)
+    try:
+        for path, may in allowed(scene.config.daemon, wanted).items():
+            if not may:
+                yield failure(f"{path} cannot be read by {_account(scene)}", f"chmod {path}")
+    except CannotTell as problem:
+        yield failure(str(problem))
+    listener = _Listener()
+    found = load_auth_config(server.auth_config, server.auth_policies, listener.logger)
+    for complaint in listener.complaints:
+        yield failure(complaint)
+    if found.clients:
+        yield ok(f"clients of {', '.join(sorted({client.vo for client in found.clients}))}")
+
+
+def used_directories(scene: Scene) -> dict[Path, str]:
+    """Return what the service account writes to, and what for."""
+    server, logger = scene.config.server, scene.config.logger
+    found = {
+        logger.logdir: "logs",
+        server.logdir: "logs",
+        server.cache_dir: "uploaded files",
+        server.schedconfig_dir: "queue descriptions",
+        lock_directory(scene.environ, logger).parent: "locks",
+    }
+    if server.metrics_dir is not None:
+        found[server.metrics_dir] = "metrics"
+    if server.backend == "sqlite" and Path(server.dbname).is_absolute():
+        found[Path(server.dbname).parent] = "database"
+    for directive in ("WSGISocketPrefix", "PidFile"):
+        for path in HttpdConf.find(scene.environ).paths(directive):
+            found.setdefault(path.parent, directive)
+    return found
+
+
+def _account(scene: Scene) -> str:
+    return scene.config.daemon.uname if os.geteuid() == 0 else f"this account (uid {os.geteuid()})"
+
+
+class _Listener(logging.Handler):
+    """Collects what a reader of files says to its log."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.complaints: list[str] = []
+        self.logger = logging.Logger("doctor")  # not a registered one: nobody else gets it
+        self.logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.complaints.append(record.getMessage())
