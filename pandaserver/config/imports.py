@@ -12,7 +12,13 @@ from pandaserver.config.plugins import plugin_class
 
 def unusable_plugins(config: PandaConfig) -> Iterator[Finding]:
     """Import every plug-in, and return an error for each that fails."""
-    for key in ("setupper_plugins", "adder_plugins"):
+    for key in (
+        "setupper_plugins",
+        "adder_plugins",
+        "event_picker_plugins",
+        "file_recovery_plugins",
+        "workflow_plugins",
+    ):
         for entry in getattr(config.server, key):
             try:
                 plugin_class(entry)

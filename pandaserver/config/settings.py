@@ -97,6 +97,7 @@ class ServerSettings:
     max_v1_upload: int = setting(
         10 * MB, "Largest upload of another sandbox through /api/v1.", unit="bytes", at_least=1
     )
+    max_event_picking_upload: int = setting(10 * MB, "Largest event-picking request.", unit="bytes", at_least=1)
     max_request_body: int = setting(
         200 * MB, "Largest body of a request that is no upload, after decompression.", unit="bytes", at_least=1
     )
@@ -148,6 +149,18 @@ class ServerSettings:
         (PluginEntry("any", f"{_DATASERVICE}.AdderSimplePlugin", "AdderSimplePlugin"),),
         "Plug-ins that register the outputs of jobs, in the same form.",
         sample=f"any:{_DATASERVICE}.AdderSimplePlugin:AdderSimplePlugin",
+    )
+    event_picker_plugins: tuple[PluginEntry, ...] = setting(
+        (PluginEntry("any", f"{_DATASERVICE}.RequestPluginBase", "NoEventIndex"),),
+        "Plug-in that looks events up for event-picking requests, in the same form.",
+    )
+    file_recovery_plugins: tuple[PluginEntry, ...] = setting(
+        (PluginEntry("any", f"{_DATASERVICE}.RequestPluginBase", "NoFileRecovery"),),
+        "Plug-in that lets tasks make lost files again.",
+    )
+    workflow_plugins: tuple[PluginEntry, ...] = setting(
+        (PluginEntry("any", f"{_DATASERVICE}.RequestPluginBase", "NoWorkflowEngine"),),
+        "Plug-in that runs workflows.",
     )
 
     def_sitename: str = setting(

@@ -34,7 +34,6 @@ UNUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "disableHTTP": _URLS,
         "pserveralias": "Mail to users does not name this machine.",
         "max_checkpoint_upload": _EVENTS,
-        "max_event_picking_upload": _EVENTS,
         "add_serialized": "Outputs are settled in batches that lock what they change in one order.",
         "useProxyCache": _PROXIES,
         "pandaProxy_URLSSL": _PROXIES,

@@ -1,10 +1,13 @@
-"""Telling users by mail that the last job of a submission has ended. Users of tasks hear from the task layer."""
+"""Telling users by mail that the last job of a submission has ended, and whatever else was left for them.
+
+Users of tasks hear from the task layer.
+"""
 
 from __future__ import annotations
 
 import json
 from time import monotonic
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.dataservice.MailUtils import NO_MAIL, Mailer, usable_address
@@ -13,7 +16,7 @@ from pandaserver.taskbuffer.db_proxy_mods.submission_end import SubmissionEnd
 from pandaserver.taskbuffer.messages import MAIL_TOPIC, OutgoingMessage
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
@@ -41,14 +44,14 @@ class Notifier:
         A note about a submission whose other jobs live is dropped: the last of them leaves another one.
         """
         sent, until = 0, monotonic() + seconds
-        seen: set[tuple[str, int]] = set()
+        seen: set[str] = set()
         while monotonic() < until:
             notes = self._task_buffer.waitingMessages([MAIL_TOPIC], BATCH)
             if not notes:
                 break
-            for key, ids in _by_submission(notes).items():
+            for key, ids in _grouped(notes).items():
                 try:
-                    sent += 0 if key in seen else self._tell(*key)
+                    sent += 0 if key in seen else self._tell(json.loads(key))
                 except ExternalError as error:
                     _log.warning(f"mail waits n={len(notes)} error={error}")
                     self._task_buffer.countFailedMessages(ids)
@@ -58,21 +61,28 @@ class Notifier:
                 self._task_buffer.deleteMessages(ids)
         return sent
 
-    def _tell(self, user: str, job_definition_id: int) -> int:
-        end = self._task_buffer.getSubmissionEnd(user, job_definition_id)
+    def _tell(self, note: Mapping[str, Any]) -> int:
+        user = str(note["user"])
+        if "subject" in note:
+            stored = self._task_buffer.getMailAddress(user)
+            return self._send(stored, f"user={user!r} subject={note['subject']!r}", note["subject"], note["body"])
+        end = self._task_buffer.getSubmissionEnd(user, int(note["jobDefinitionID"]))
         if end is None or not end.counts:
             return 0
-        address = usable_address(end.address)
-        about = f"user={user!r} jobDefinitionID={job_definition_id}"
+        about = f"user={user!r} jobDefinitionID={end.job_definition_id} jobs={sum(end.counts.values())}"
+        return self._send(end.address, about, subject_of(end), body_of(end))
+
+    def _send(self, stored: str | None, about: str, subject: str, body: str) -> int:
+        address = usable_address(stored)
         if address is None:
             _log.info(f"no mail {about}: no address, or none is wanted")
             return 0
         try:
-            self._mailer.send(address, subject_of(end), body_of(end))
+            self._mailer.send(address, subject, body)
         except BadRequest as error:
             _log.warning(f"no mail {about}: {error}")
             return 0
-        _log.info(f"mailed {about} jobs={sum(end.counts.values())}")
+        _log.info(f"mailed {about}")
         return 1
 
     def _give_up(self, notes: Iterable[OutgoingMessage]) -> None:
@@ -120,9 +130,9 @@ def _names(label: str, names: tuple[str, ...]) -> list[str]:
     return [f"{label} : {name}" for name in names[:MOST_NAMES]] + more
 
 
-def _by_submission(notes: Iterable[OutgoingMessage]) -> dict[tuple[str, int], list[int]]:
-    found: dict[tuple[str, int], list[int]] = {}
+def _grouped(notes: Iterable[OutgoingMessage]) -> dict[str, list[int]]:
+    """Return the notes that say the same, under what they say."""
+    found: dict[str, list[int]] = {}
     for note in notes:
-        content = json.loads(note.payload)
-        found.setdefault((content["user"], content["jobDefinitionID"]), []).append(note.id)
+        found.setdefault(note.payload, []).append(note.id)
     return found

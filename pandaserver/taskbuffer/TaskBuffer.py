@@ -170,6 +170,7 @@ class TaskBuffer:
     otherMessages = proxied(message.other_messages)
     getSubmissionEnd = proxied(submission_end.get_submission_end)
     getMailAddress = proxied(submission_end.get_mail_address)
+    leaveUserMail = proxied(submission_end.leave_user_mail)
 
     # -- statistics and parameters
     refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)

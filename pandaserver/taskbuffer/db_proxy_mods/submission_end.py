@@ -107,6 +107,13 @@ def get_submission_end(tx: Transaction, user: str, job_definition_id: int) -> Su
     )
 
 
+@operation(timeout=60)
+def leave_user_mail(tx: Transaction, user: str, subject: str, body: str) -> None:
+    """Leave a mail for a user, to be sent by a daemon script."""
+    payload = json.dumps({"user": user, "subject": subject, "body": body})
+    tx.insert("ATLAS_PANDA.panda_messages", [{"topic": MAIL_TOPIC, "creationTime": tx.now(), "payload": payload}])
+
+
 @operation(timeout=60, repeatable=True)
 def get_mail_address(tx: Transaction, user: str) -> str | None:
     """Return the mail address of a user as stored, which may be a word that forbids mail."""
