@@ -42,6 +42,8 @@ BASE = ("apache2-bin", "apache2-dev", "gcc")
 DEBIAN_PYTHON_PACKAGES = ("python3-venv", "python3-dev")
 #: mysqlclient is built too.
 MYSQL_HEADERS = ("libmariadb-dev", "pkg-config")
+#: Tests let these read the deployment files that are for them; nothing of them is started.
+MACHINE = ("systemd", "logrotate", "gridsite")
 
 NEEDS = {
     "run": Need(packages=("openssl",), extras=("metrics",), service=True),
@@ -51,7 +53,7 @@ NEEDS = {
     "demo": Need(extras=("demo",)),
     "builtin": Need(),
     "stock": Need(packages=("procps", "curl", "util-linux")),
-    "develop": Need(MYSQL_HEADERS, ("test",)),
+    "develop": Need((*MYSQL_HEADERS, *MACHINE), ("test",)),
     "bench": Need(("wrk",), service=True),
 }
 
