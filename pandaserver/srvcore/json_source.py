@@ -6,7 +6,6 @@ import json
 import math
 import socket
 import ssl
-from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -87,13 +86,13 @@ def _read_file(source: str, _deadline: float, most: int, _access: Access) -> byt
 
 
 def _fetch_web(source: str, deadline: float, most: int, access: Access) -> bytes:
-    connections: list[HTTPConnection] = []
+    sockets = _Sockets()
     # A timeout of the socket counts from one packet to the next, so a slow sender needs a limit of the whole.
-    timer = Timer(deadline - monotonic(), _shut, [connections])
+    timer = Timer(deadline - monotonic(), sockets.shut)
     timer.daemon = True
     timer.start()
     try:
-        with _opener(connections, access).open(source, timeout=max(0.1, deadline - monotonic())) as response:
+        with _opener(sockets, access).open(source, timeout=max(0.1, deadline - monotonic())) as response:
             data = _checked(response.read(most + 1), most)
             if monotonic() >= deadline or response.length:
                 raise ValueError(f"ends after {len(data)} bytes, {response.length} are missing")
@@ -108,20 +107,34 @@ def _checked(data: bytes, most: int) -> bytes:
     return data
 
 
-def _shut(connections: Iterable[HTTPConnection]) -> None:
-    for connection in connections:
-        with suppress(OSError):  # not connected yet, or no longer
-            if connection.sock is not None:
-                connection.sock.shutdown(socket.SHUT_RDWR)
+class _Sockets:
+    """The sockets of one fetch, for whoever ends it."""
+
+    def __init__(self) -> None:
+        self._all: list[socket.socket] = []
+        self._is_over = False
+
+    def note(self, one: socket.socket) -> None:
+        """Add one; it may have taken longer to connect than the fetch may take."""
+        self._all.append(one)
+        if self._is_over:
+            self.shut()
+
+    def shut(self) -> None:
+        """End whatever waits for one of them, and will."""
+        self._is_over = True
+        for one in self._all:
+            with suppress(OSError):  # the other end was faster
+                one.shutdown(socket.SHUT_RDWR)
 
 
-def _opener(connections: list[HTTPConnection], access: Access) -> request.OpenerDirector:
+def _opener(sockets: _Sockets, access: Access) -> request.OpenerDirector:
     """Return what speaks http and https and nothing else, whatever a redirection asks for."""
     opener = request.OpenerDirector()
     for handler in (
         request.ProxyHandler(),
-        _Http(connections),
-        _Https(connections, access),
+        _Http(sockets),
+        _Https(sockets, access),
         request.HTTPDefaultErrorHandler(),
         request.HTTPRedirectHandler(),
         request.HTTPErrorProcessor(),
@@ -132,28 +145,46 @@ def _opener(connections: list[HTTPConnection], access: Access) -> request.Opener
 
 
 class _Http(request.HTTPHandler):
-    def __init__(self, connections: list[HTTPConnection]) -> None:
+    def __init__(self, sockets: _Sockets) -> None:
         super().__init__()
-        self._connections = connections
+        self._sockets = sockets
 
     def http_open(self, req: request.Request) -> HTTPResponse:
-        return self.do_open(partial(_noted, HTTPConnection, self._connections), req)
+        return self.do_open(partial(_HttpConnection, self._sockets), req)
 
 
 class _Https(request.HTTPSHandler):
-    def __init__(self, connections: list[HTTPConnection], access: Access) -> None:
+    def __init__(self, sockets: _Sockets, access: Access) -> None:
         super().__init__()
-        self._connections = connections
+        self._sockets = sockets
         self._access = access
 
     def https_open(self, req: request.Request) -> HTTPResponse:
-        made = partial(_noted, HTTPSConnection, self._connections, context=_context(self._access))
-        return self.do_open(made, req)
+        return self.do_open(partial(_HttpsConnection, self._sockets, context=_context(self._access)), req)
 
 
-def _noted(make: Callable[..., HTTPConnection], connections: list[HTTPConnection], *args: Any, **options: Any) -> Any:
-    connections.append(make(*args, **options))
-    return connections[-1]
+class _HttpConnection(HTTPConnection):
+    """Notes its socket, which the response keeps when the connection has forgotten it."""
+
+    def __init__(self, sockets: _Sockets, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sockets = sockets
+
+    def connect(self) -> None:
+        super().connect()
+        self._sockets.note(self.sock)
+
+
+class _HttpsConnection(HTTPSConnection):
+    """Does the same."""
+
+    def __init__(self, sockets: _Sockets, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
+        self._sockets = sockets
+
+    def connect(self) -> None:
+        super().connect()
+        self._sockets.note(self.sock)
 
 
 def _context(access: Access) -> ssl.SSLContext:
