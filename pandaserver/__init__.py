@@ -1,0 +1,3 @@
+"""The PanDA server."""
+
+__version__ = "0.1.0"

@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -14,8 +15,8 @@ ROOT = Path(__file__).parents[2]
 SOURCES = ("pandaserver", "pandacommon", "templates", "setup.py", "pyproject.toml", "README.md")
 
 
-def wheel(directory: Path, version: str | None = None) -> Path:
-    """Build the wheel of this checkout, or of it as if it had another version, without asking any index."""
+def wheel(directory: Path, version: str | None = None, change: Callable[[Path], None] | None = None) -> Path:
+    """Build the wheel of this checkout, or of it with another version and a change, without asking any index."""
     source = directory / f"source-{version}"
     source.mkdir(parents=True)
     for name in SOURCES:
@@ -26,6 +27,8 @@ def wheel(directory: Path, version: str | None = None) -> Path:
     if version:
         module = source / "pandaserver" / "__init__.py"
         module.write_text(re.sub(r'(?m)^__version__ = ".*"$', f'__version__ = "{version}"', module.read_text()))
+    if change:
+        change(source)
     pip("wheel", "--no-deps", "--no-index", "--no-build-isolation", "--wheel-dir", str(directory), str(source))
     shutil.rmtree(source)
     return next(directory.glob(f"panda_server-{version or '*'}-*.whl"))
