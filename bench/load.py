@@ -39,7 +39,8 @@ class Connection:
         self._unit: Unit | None = None
         self._rest = memoryview(b"")
         self._received = bytearray()
-        self._is_last = self._awaits_room = False
+        self._is_last = self._awaits_room = self._has_answered = False
+        self._request = b""
         self._asked = self._began = 0.0
         self._steps: list[float] = []
         self._open()
@@ -64,10 +65,13 @@ class Connection:
             return True
         try:
             data = self._sock.recv(_CHUNK)
+        except BlockingIOError:
+            return True
         except ConnectionResetError:
             data = b""
         if not data:
-            raise Stuck(f"the server closed a connection after {bytes(self._received[:200])!r}")
+            self._ask_again()
+            return True
         self._received += data
         reply = self._complete_reply()
         return reply is None or self._go_on(*reply, tally)
@@ -99,21 +103,34 @@ class Connection:
         self._sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._sock.setblocking(False)
         self._poll.register(self._sock, select.EPOLLIN)
-        self._is_last = self._awaits_room = False
+        self._is_last = self._awaits_room = self._has_answered = False
 
     def _ask(self, request: bytes) -> None:
         if self._is_last:
             self._sock.close()
             self._open()
+        self._request = request
         self._received.clear()
         self._rest = memoryview(request)
         self._asked = time.perf_counter()
+        self._send()
+
+    def _ask_again(self) -> None:
+        """Ask on a new connection: a busy Apache closes idle ones without a word, and clients have to expect that."""
+        if self._received or not self._has_answered:
+            raise Stuck(f"the server closed a connection after {bytes(self._received[:200])!r}")
+        self._sock.close()
+        self._open()
+        self._rest = memoryview(self._request)
         self._send()
 
     def _send(self) -> None:
         try:
             while self._rest:
                 self._rest = self._rest[self._sock.send(self._rest) :]
+        except (BrokenPipeError, ConnectionResetError):
+            self._ask_again()
+            return
         except BlockingIOError:
             self._awaits_room = True
             self._poll.modify(self._sock, select.EPOLLIN | select.EPOLLOUT)
@@ -134,6 +151,7 @@ class Connection:
         if len(self._received) < end + 4 + int(length[1]):
             return None
         self._is_last = _LAST.search(head) is not None
+        self._has_answered = True
         return head[9:12], bytes(self._received[end + 4 :])
 
 

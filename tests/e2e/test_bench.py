@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import socket
 import subprocess
 import sys
+import threading
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +16,7 @@ import pytest
 
 from bench.durations import summary
 from bench.fill import Filler
+from bench.load import prepare
 from bench.measuring import Measured, Meter
 from bench.proc import CHILD, WEB, cpu_seconds, private_megabytes
 from bench.rig import CYCLED, SINGLE, SPREAD, SUBMITTED, Rig, started
@@ -116,6 +120,35 @@ def test_cpu_time_and_memory_are_those_of_the_server(rig: Rig, meter: Meter) -> 
     memory = private_megabytes(os.getpid())
     assert len(memory[WEB]) == 2
     assert all(1 < size < 1000 for kind in (WEB, CHILD) for size in memory.get(kind, ()))
+
+
+def test_an_idle_connection_may_be_closed_without_a_word() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        threading.Thread(target=answer_three_times_each, args=(server,), daemon=True).start()
+        task = {
+            "conversation": "pages",
+            "arguments": {"path": "/", "beginning": "hello"},
+            "connections": 4,
+            "port": server.getsockname()[1],
+            "seconds": 30.0,
+            "most": 100,
+        }
+        found = prepare(task)()
+    assert (found["count"], found["errors"]) == (100, {})
+
+
+def answer_three_times_each(server: socket.socket) -> None:
+    def answer(client: socket.socket) -> None:
+        with client, client.makefile("rb") as requests:
+            for _ in range(3):
+                while (line := requests.readline()) != b"\r\n":
+                    if not line:
+                        return
+                client.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello")
+
+    with contextlib.suppress(OSError):  # the test is over
+        while True:
+            threading.Thread(target=answer, args=(server.accept()[0],), daemon=True).start()
 
 
 def test_percentiles_are_values_that_were_measured() -> None:
