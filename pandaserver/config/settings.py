@@ -186,6 +186,11 @@ class ServerSettings:
         heading="Other services",
         aliases=("mq_configFile",),
     )
+    nrun_interval: int = setting(
+        5, "Minutes for which one machine counts running jobs (add_sub), before it is another one's turn.", at_least=1
+    )
+    nrun_hosts: int = setting(1, "Machines that take turns.", at_least=1)
+    nrun_snum: int = setting(0, "Number of this machine among them, from 0; 999: never.", at_least=0)
     emailSMTPsrv: str = setting("", "Mail server, host or host:port; without one nobody gets mail.")
     emailSender: str = setting("panda-no-reply@localhost", "Address that mail comes from.")
 

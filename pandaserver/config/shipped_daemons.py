@@ -12,6 +12,7 @@ SHIPPED_DAEMONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "add_main": {"period": 240, "loop": True},
     "setup_lost_jobs": {"period": 60, "sync": True},
     "share_statistics": {"period": 60, "sync": True},
+    "add_sub": {"period": 240},
     "evpPD2P": {"period": 600},
     "recover_lost_files_daemon": {"period": 600},
     "process_workflow_files_daemon": {"period": 60},

@@ -9,7 +9,6 @@ _OLD: Final = "Was not used by earlier servers either."
 _ALWAYS: Final = "Always so."
 _URLS: Final = "This server hands out no URLs of its cache; clients and pilots have them in their own configuration."
 _PROXIES: Final = "This server does not hand out proxies of job owners yet."
-_COUNTS: Final = "Jobs at work are counted by the daemon share_statistics."
 _EVENTS: Final = "This server does not serve event ranges yet."
 _HELPERS: Final = "Helper processes find the code and their home by themselves."
 _EVENT_INDEX: Final = "The server does not ask the event index."
@@ -41,9 +40,6 @@ UNUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "def_queue": "A queue has one name.",
         "def_ddm": "The queue that stands for unknown ones has no storage.",
         "CO2_BEARER_TOKEN": "This server does not account for carbon yet.",
-        "nrun_interval": _COUNTS,
-        "nrun_hosts": _COUNTS,
-        "nrun_snum": _COUNTS,
         "dbbridgeverbose": "Each call is logged by DBProxy.",
         "cursor_dump": "Use dump_sql.",
         "schemaJEDI": "Must be schemaPANDA, if given.",

@@ -28,6 +28,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     parameter,
     sandbox,
     secret,
+    site_activity,
     site_config,
     site_import,
     submission_end,
@@ -175,4 +176,8 @@ class TaskBuffer:
     # -- statistics and parameters
     refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)
     getConfigValue = proxied(parameter.get_config_value)
+    updateSiteRequests = proxied(site_activity.update_site_requests)
+    updateRunningCounts = proxied(site_activity.update_running_counts)
+    findMisplacedJobs = proxied(site_activity.misplaced_jobs)
+    countWaitingCoJumboJobs = proxied(site_activity.waiting_co_jumbo_jobs)
     getConfigValues = proxied(parameter.get_config_values)
