@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any, Final
 
+from pandaserver.srvcore.errors import ExternalError
 from pandaserver.taskbuffer.site_rows import Reading, Rows, entries, fitting, is_active, read_entries, text
 
 #: Widths of columns.
@@ -72,8 +74,13 @@ def read_endpoints(document: Any, blacklists: Mapping[str, frozenset[str]]) -> R
 
 def read_blacklist(document: Any) -> frozenset[str]:
     """Return the endpoints that a blacklist names; one whose entry is null or false is not on it."""
-    named = {name: True for name in document} if isinstance(document, list) and _all_texts(document) else document
-    return frozenset(name for name, entry in entries(named) if entry is not None and entry is not False)
+    named = dict.fromkeys(document, True) if isinstance(document, list) and _all_texts(document) else document
+    found = dict(entries(named))
+    # Whoever says that a service is down must not set everything free.
+    odd = next((name for name, entry in found.items() if not isinstance(entry, (Mapping, bool, NoneType))), None)
+    if odd is not None:
+        raise ExternalError(f"{odd} is neither an object nor true, false or null")
+    return frozenset(name for name, entry in found.items() if entry is not None and entry is not False)
 
 
 def _all_texts(document: list[Any]) -> bool:
