@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import click
@@ -85,13 +86,13 @@ def upgrade(sql: bool, backend: str | None, since: Version | None) -> None:
 def check_schema(tolerate: bool) -> None:
     """Compare the database with what this code needs.
 
-    Exit code 0: usable, 1: too old or different, 2: unreachable, 3: the configuration does not say where it is.
+    Exit code 0: usable, 1: not there, too old or different, 2: unreachable, 3: the configuration has mistakes.
     """
-    from pandaserver.taskbuffer.schema.check import state_of
+    from pandaserver.taskbuffer.schema.check import SchemaState, state_of
 
     try:
         connection = connection_settings(_settings())
-        found = state_of(connection)
+        found = SchemaState(None) if _is_new_file(connection) else state_of(connection)
     except ConfigurationError as error:
         click.echo(f"{error.message}\n`panda-admin check-config` tells more", err=True)
         sys.exit(MISCONFIGURED)
@@ -108,6 +109,12 @@ def _settings() -> ServerSettings:
     config = load(os.environ)
     config.require("server")
     return config.server
+
+
+def _is_new_file(connection: ConnectionSettings) -> bool:
+    """Tell whether a file would have to be made for the database, which looking at it would do."""
+    path = Path(connection.name)
+    return connection.backend == "sqlite" and path.parent.is_dir() and not path.exists()
 
 
 def _script(server: ServerSettings, backend: str | None, since: Version | None) -> str:
