@@ -163,10 +163,9 @@ class OraDBProxy:
         try:
             _begin(session, read_only=True, seconds=statement_seconds(deadline))
             found = tx.one(INSTALLED_VERSION)
-        except DatabaseError as error:
+            _rollback(session)
+        except DatabaseError as error:  # whoever called us closes the session
             raise Unavailable(f"schema version not readable, {required} is required: {error}") from error
-        finally:
-            session.rollback()
         if found is None or tuple(found) < REQUIRED:
             installed = ".".join(map(str, found)) if found else "unknown"
             message = f"schema is version {installed}, {required} is required: run panda-admin schema upgrade"
@@ -206,6 +205,16 @@ class _Report:
 def _begin(session: Session, *, read_only: bool, seconds: float) -> None:
     try:
         session.begin(read_only=read_only, seconds=seconds)
+    except Exception as raised:
+        meaning = session.error(raised)
+        if meaning is None:
+            raise
+        raise meaning from raised
+
+
+def _rollback(session: Session) -> None:
+    try:
+        session.rollback()
     except Exception as raised:
         meaning = session.error(raised)
         if meaning is None:

@@ -25,6 +25,7 @@ class TcpProxy:
         self._flowing = threading.Event()
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
+        self._replies_left: int | None = None
         self.port: int = self._reservation.getsockname()[1]
         self.restore()
 
@@ -58,8 +59,13 @@ class TcpProxy:
             _break(one)
         self._flowing.set()
 
+    def cut_after(self, replies: int) -> None:
+        """Cut the line when the server has said that many things, counted from now, and says another."""
+        self._replies_left = replies
+
     def restore(self) -> None:
         """Let bytes flow and connections come."""
+        self._replies_left = None
         self._flowing.set()
         if self._listener is None:
             self._listener = _bound(self.port)
@@ -92,7 +98,7 @@ class TcpProxy:
 
     def _serve(self, client: socket.socket, server: socket.socket) -> None:
         """Carry bytes both ways until both sides have closed, or one is broken."""
-        replies = threading.Thread(target=self._pass_on, args=(server, client), daemon=True)
+        replies = threading.Thread(target=self._pass_on, args=(server, client, True), daemon=True)
         replies.start()
         self._pass_on(client, server)
         replies.join()
@@ -101,10 +107,12 @@ class TcpProxy:
         _break(client)
         _break(server)
 
-    def _pass_on(self, source: socket.socket, sink: socket.socket) -> None:
+    def _pass_on(self, source: socket.socket, sink: socket.socket, is_reply: bool = False) -> None:
         try:
             while data := source.recv(_PIECE):
                 self._flowing.wait()
+                if is_reply and self._was_last():
+                    self.cut()
                 sink.sendall(data)
             self._flowing.wait()
             with self._lock:
@@ -113,6 +121,13 @@ class TcpProxy:
         except OSError:  # broken by a side, or cut
             _break(source)
             _break(sink)
+
+    def _was_last(self) -> bool:
+        with self._lock:
+            if self._replies_left is None:
+                return False
+            self._replies_left -= 1
+            return self._replies_left < 0
 
 
 def _bound(port: int) -> socket.socket:

@@ -93,11 +93,11 @@ class Postgres(Dialect):
                 options="-c timezone=UTC -c default_transaction_isolation=read\\ committed -c datestyle=ISO"
                 f" -c idle_in_transaction_session_timeout={SILENCE_SECONDS * 1000}",
             )
+            connection.autocommit = True
+            if connection.server_version >= 140000:  # a query ends when its client is gone
+                connection.cursor().execute("SET client_connection_check_interval = 5000")
         except psycopg2.OperationalError as error:
             raise Unavailable(f"cannot connect to PostgreSQL at {settings.host}: {error}".strip()) from error
-        connection.autocommit = True
-        if connection.server_version >= 140000:  # a query ends when its client is gone
-            connection.cursor().execute("SET client_connection_check_interval = 5000")
         for oid, name, convert in (
             (_NUMERIC, "NUMBER", _number),
             (_JSON, "JSON_TEXT", _same),
