@@ -58,7 +58,7 @@ def test_a_stalled_database_costs_a_pilot_the_deadline_and_tells_it(rig: Rig, li
     line.stall()
     seconds, answer = timed(rig, "getJob", WANTED)
     assert LIMIT - 0.5 <= seconds < LIMIT + SLACK
-    assert (answer.status, answer.fields["StatusCode"]) == (503, "10")
+    assert (answer.status, answer.text[:13]) == (503, "StatusCode=10")
     assert answer.fields["errorDialog"]
 
 
@@ -75,7 +75,7 @@ def test_the_next_request_after_a_stall_works(rig: Rig, line: TcpProxy) -> None:
     line.restore()
     seconds, answer = timed(rig, "getJob", WANTED)
     assert seconds < SLACK
-    assert (answer.status, answer.fields["StatusCode"]) == (200, "20")
+    assert (answer.status, answer.text[:13]) == (200, "StatusCode=20")
 
 
 def test_is_alive_answers_while_a_request_waits_for_a_stalled_database(rig: Rig, line: TcpProxy) -> None:
@@ -109,7 +109,7 @@ def test_a_lost_database_is_told_at_once_and_found_again(rig: Rig, line: TcpProx
     line.cut()
     seconds, answer = timed(rig, "getJob", WANTED)
     assert seconds < LIMIT + SLACK
-    assert (answer.status, answer.fields["StatusCode"]) == (503, "10")
+    assert (answer.status, answer.text[:13]) == (503, "StatusCode=10")
     line.restore()
     assert rig.ask("getJob", WANTED).status == 200
 
@@ -134,7 +134,7 @@ def test_apache_starts_without_a_database_and_finds_it_later(rig: Rig, line: Tcp
     rig.start_apache()
     wait_until(lambda: rig.ask("isAlive").text == "alive=yes")
     answer = rig.ask("getJob", WANTED)
-    assert (answer.status, answer.fields["StatusCode"]) == (503, "10")
+    assert (answer.status, answer.text[:13]) == (503, "StatusCode=10")
     assert rig.ask("isAlive").text == "alive=yes"
     line.restore()
     wait_until(lambda: rig.ask("getJob", WANTED).status == 200, 10)

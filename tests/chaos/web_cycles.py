@@ -190,7 +190,7 @@ class Crew:
     def wait_for(self, reports: int, seconds: float = 60.0) -> None:
         """Wait until that many jobs have been reported."""
         wait_until(lambda: len(self.reported) >= reports or self.troubles, seconds, f"report {reports}")
-        assert not self.troubles
+        assert self.troubles == []
 
     def settle(self, tag: str, seconds: float = 60.0) -> None:
         """Wait until pilots and Adders have nothing left to do: what is unfinished is lost in `sent`."""
@@ -201,7 +201,7 @@ class Crew:
                 return found.unfinished == found.count("sent") or bool(self.troubles)
 
             wait_until(is_settled, seconds, f"the end of {tag}")
-        assert not self.troubles
+        assert self.troubles == []
 
     def _work(self, number: int) -> None:
         pilot = Pilot(self._ask, _no_download, queue=QUEUE, work=Path(), store=Path(), name=f"crew-{number}")
