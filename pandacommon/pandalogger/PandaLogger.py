@@ -23,6 +23,12 @@ MONITOR_PREFIX: Final = "panda.mon."
 #: Loggers that are too talkative for the general level, unless the section ``[log_level]`` names them.
 QUIET: Final[Mapping[str, int]] = {"DBProxy": logging.INFO}
 
+#: Loggers whose lines from INFO on stand in a second file, which stays short when the first is asked for details.
+FILTERED: Final[Mapping[str, str]] = {"DBProxy": "DBProxyFiltered"}
+
+#: Loggers of libraries that get a file like ours, from that level on.
+LIBRARIES: Final[Mapping[str, int]] = {"stomp.py": logging.INFO}
+
 _LEVELS: Final = logging.getLevelNamesMapping()
 
 
@@ -78,6 +84,7 @@ class _State:
         self.values: LoggerValues | None = None
         self.levels: dict[str, int | None] = {}
         self.monitors: set[str] = set()
+        self.rollover = False
 
 
 _state = _State()
@@ -96,6 +103,8 @@ class PandaLogger:
         with _state.lock:
             _state.values = values
             logging.getLogger("panda").setLevel(level_of(values.log_level))
+            for name, least in LIBRARIES.items():
+                _prepare_library(name, least)
             for name, level in _state.levels.items():
                 _prepare(name, level)
             for name in _state.monitors:
@@ -112,6 +121,12 @@ class PandaLogger:
                 _state.levels[name] = level
                 _prepare(name, level)
             return logging.getLogger(LOG_PREFIX + name)
+
+    @staticmethod
+    def rollover_at_start() -> None:
+        """Let files that we rotate ourselves (policies time and size) begin anew when they are opened next."""
+        with _state.lock:
+            _state.rollover = True
 
     @staticmethod
     def getHttpLogger(name: str) -> logging.Logger:
@@ -132,6 +147,18 @@ def _prepare(name: str, level: int | None) -> None:
     logger = logging.getLogger(LOG_PREFIX + name)
     logger.propagate = False
     logger.setLevel(_effective(name, level))
+    handlers = _handlers(f"panda-{name}.log")
+    if name in FILTERED and _state.values is not None:
+        filtered = _handlers(f"panda-{FILTERED[name]}.log")[0]
+        filtered.setLevel(logging.INFO)
+        handlers.append(filtered)
+    _replace_handlers(logger, handlers)
+
+
+def _prepare_library(name: str, level: int) -> None:
+    logger = logging.getLogger(name)
+    logger.propagate = False
+    logger.setLevel(_effective(name, level))
     _replace_handlers(logger, _handlers(f"panda-{name}.log"))
 
 
@@ -140,8 +167,12 @@ def _prepare_monitor(name: str) -> None:
     if not root.handlers or _state.values is not None:
         root.propagate = False
         collectors = _state.values.collectors if _state.values else ()
-        _replace_handlers(root, [*_handlers("panda.log"), *map(CollectorHandler, collectors)])
+        _replace_handlers(root, [*_handlers("panda.log"), *map(_collector_handler, collectors)])
     logging.getLogger(MONITOR_PREFIX + name).propagate = True
+
+
+def _collector_handler(collector: Collector) -> CollectorHandler:
+    return CollectorHandler(collector, PandaLogger.getLogger("collector"))
 
 
 def _effective(name: str, level: int | None) -> int:
@@ -176,6 +207,8 @@ def _file_handler(values: LoggerValues, path: Path, formatter: logging.Formatter
     else:
         return SharedFileHandler(path, formatter)
     rotating.setFormatter(formatter)
+    if _state.rollover and path.exists():
+        rotating.doRollover()
     return rotating
 
 

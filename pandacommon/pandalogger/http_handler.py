@@ -9,6 +9,7 @@ import os
 import queue
 import socket
 import threading
+import time
 import urllib.parse
 from dataclasses import dataclass
 from typing import Any, Final
@@ -21,6 +22,7 @@ DEFAULT_FIELDS: Final = {"PandaID": -1, "User": "unknown", "Type": "unknown", "I
 _TIMEOUT: Final = 1.0  # seconds for one record
 _CAPACITY: Final = 1000  # records that may wait; further ones are dropped and counted
 _MAX_TEXT: Final = 4000
+_REPORT_EVERY: Final = 60.0  # seconds
 _PLAIN: Final = (str, int, float, bool, type(None))
 
 
@@ -38,10 +40,13 @@ class Collector:
 class CollectorHandler(logging.Handler):
     """Hand records to one sender thread per process; when the collector is slow, records are dropped."""
 
-    def __init__(self, collector: Collector) -> None:
+    def __init__(self, collector: Collector, complaints: logging.Logger | None = None) -> None:
+        """Say to ``complaints`` from time to time how many records were lost."""
         super().__init__()
         self.collector = collector
         self.dropped = 0
+        self._complaints = complaints
+        self._reported, self._next_report = 0, 0.0
         self._owner = 0  # process whose thread serves the queue
         self._waiting: queue.Queue[dict[str, Any]] = queue.Queue(_CAPACITY)
 
@@ -61,8 +66,20 @@ class CollectorHandler(logging.Handler):
             fields = waiting.get()
             try:
                 self._send(fields)
-            except (OSError, http.client.HTTPException):
+            except (OSError, http.client.HTTPException) as error:
                 self.dropped += 1
+                self._complain(error)
+
+    def _complain(self, error: Exception) -> None:
+        """Report losses, at once and then rarely."""
+        now = time.monotonic()
+        if self._complaints is None or now < self._next_report:
+            return
+        lost, self._reported = self.dropped - self._reported, self.dropped
+        self._next_report = now + _REPORT_EVERY
+        self._complaints.warning(
+            "records lost=%d collector=%s:%d error=%r", lost, self.collector.host, self.collector.port, error
+        )
 
     def _send(self, fields: dict[str, Any]) -> None:
         body, content_type = encoded(fields, self.collector.encoding)

@@ -42,6 +42,11 @@ def enable_memory_profiling() -> None:
     wrapping.memory_profiling = True
 
 
+def do_log_rollover() -> None:
+    """Let the loggers that are configured from now on begin new files, where we rotate files ourselves."""
+    PandaLogger.rollover_at_start()
+
+
 def _caller_module() -> str:
     module = inspect.getmodule(sys._getframe(2))
     return module.__name__ if module else "__main__"

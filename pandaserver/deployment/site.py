@@ -65,6 +65,8 @@ class Site:
         } | {
             "cachedir": self.cachedir or self.logdir / "pandacache",
             "auth": self.auth or self.prefix / "etc" / "panda" / "auth",
+            "url": f"http://{self.server_name}:{self.port}/server/panda",
+            "tls_url": f"https://{self.server_name}:{self.tls_port}/server/panda",
             "venv": venv,
             "site": site,
             "mod_wsgi": self.mod_wsgi or site / "mod_wsgi" / "server" / _MOD_WSGI,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import queue
 from collections.abc import Callable, Mapping, Sequence
 from time import monotonic
@@ -13,6 +14,8 @@ from pandaserver.taskbuffer.bridge import OPERATION_MODULES, Caller, ChildSettin
 from pandaserver.taskbuffer.ConBridge import ConBridge
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.operation import Operation
+
+_logger = PandaLogger().getLogger("DBProxyPool")
 
 R = TypeVar("R")
 PATIENCE = 10.0  # seconds that a call waits for a bridge at most, so that an overloaded server says so in time
@@ -47,6 +50,7 @@ class OraDBProxyPool:
         self._bridges = [make() for _ in range(size)]
         for bridge in self._bridges:
             self._idle.put(bridge)
+        _logger.info(f"pool made pid={os.getpid()} connections={size} backend={connection.backend}")
 
     @property
     def transactions(self) -> int:
@@ -66,6 +70,7 @@ class OraDBProxyPool:
         try:
             bridge = self._idle.get(timeout=max(0.0, min(limit, self._patience)))
         except queue.Empty:
+            _logger.warning(f"no connection free pid={os.getpid()} connections={self.size} call={operation.name}")
             raise Busy(f"all {self.size} database connections were in use: {operation.name} was not executed") from None
         try:
             return bridge.call(operation, args, kwargs, deadline - monotonic())

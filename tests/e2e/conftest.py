@@ -15,6 +15,7 @@ import pytest
 from pandaserver.testing import sample_job
 from pandaserver.testing.instance import Instance, Options
 from pandaserver.testing.stock_client import StockClient
+from tests.e2e import installed_server
 
 ROOT = Path(__file__).parents[2]
 
@@ -67,3 +68,14 @@ def client(instance: Instance) -> Iterator[StockClient]:
     """The stock client as Jane Doe, with a certificate."""
     with StockClient(instance, certificate=instance.certificate("Jane Doe")) as user:
         yield user
+
+
+@pytest.fixture(scope="session")
+def installed() -> Iterator[installed_server.InstalledServer]:
+    """A server that pip installed and that was set up as the guides say; it may run or not."""
+    with tempfile.TemporaryDirectory(prefix="panda-e2e-") as name:
+        Path(name).chmod(0o755)
+        made = installed_server.InstalledServer(Path(name), free_port(), free_port())
+        made.set_up()
+        yield made
+        made.service("stop")

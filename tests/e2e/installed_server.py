@@ -80,6 +80,8 @@ class InstalledServer:
         DevelopmentCA(self.layout.ca).certify_host(["localhost"], self.layout.hostcert, self.layout.hostkey)
         connection = ConnectionSettings("sqlite", str(self.layout.database / "panda.sqlite"))
         self.configure(connection)
+        with (self.layout.etc / "panda_server.sysconfig").open("a") as sysconfig:
+            sysconfig.write("export PANDA_DAEMON_SETTLING_TIME=1\n")
 
     def configure(self, connection: ConnectionSettings | None = None, *, daemons: Mapping[str, Any] = DAEMONS) -> None:
         """Write panda_server.cfg and panda_common.cfg."""

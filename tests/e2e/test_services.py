@@ -5,10 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
-import tempfile
 import urllib.error
-from collections.abc import Iterator
-from pathlib import Path
 
 import psutil
 import pytest
@@ -21,17 +18,6 @@ OK, USAGE, NOT_CONFIGURED, NOT_RUNNING = 0, 2, 6, 7
 RUNNING, DEAD, STOPPED = 0, 1, 3
 
 HTTPD, DAEMON = "panda_server_httpd", "panda_daemon"
-
-
-@pytest.fixture(scope="module")
-def installed() -> Iterator[InstalledServer]:
-    """A server that was set up and does not run."""
-    with tempfile.TemporaryDirectory(prefix="panda-e2e-") as name:
-        Path(name).chmod(0o755)
-        made = InstalledServer(Path(name), free_port(), free_port())
-        made.set_up()
-        yield made
-        made.service("stop")
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ def fresh_loggers(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     panda.setLevel(logging.NOTSET)
     yield
     panda.setLevel(level)
-    names = [module.LOG_PREFIX + name for name in state.levels] + ["panda.mon"]
+    names = [module.LOG_PREFIX + name for name in state.levels] + ["panda.mon", *module.LIBRARIES]
     for logger in map(logging.getLogger, names):
         module._replace_handlers(logger, [])
         logger.setLevel(logging.NOTSET)

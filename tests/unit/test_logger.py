@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from pandacommon.pandalogger.context import request_id
+from pandacommon.pandalogger.logger_utils import do_log_rollover
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.taskbuffer.connection_settings import Secret
 from tests.unit.logging_fixture import Configure, configure, fresh_loggers
@@ -158,6 +159,39 @@ def test_dbproxy_keeps_its_details_to_itself_unless_asked(configure: Configure) 
     text = (logs / "panda-DBProxy.log").read_text()
     assert "shown" in text
     assert "hidden" not in text
+
+
+def test_a_second_file_of_dbproxy_stays_short(configure: Configure) -> None:
+    logs = configure(levels={"DBProxy": "DEBUG"})
+    PandaLogger.getLogger("DBProxy").debug("a detail")
+    PandaLogger.getLogger("DBProxy").info("a call")
+    assert [line[-6:] for line in (logs / "panda-DBProxyFiltered.log").read_text().splitlines()] == ["a call"]
+    assert len((logs / "panda-DBProxy.log").read_text().splitlines()) == 2
+
+
+def test_the_broker_library_gets_a_file_of_its_own(configure: Configure) -> None:
+    logs = configure()
+    logging.getLogger("stomp.py").debug("a frame")
+    logging.getLogger("stomp.py").info("connected")
+    text = (logs / "panda-stomp.py.log").read_text()
+    assert LINE.fullmatch(text.rstrip("\n"))
+    assert text.endswith(" stomp.py    : INFO     connected\n")
+
+
+def test_the_level_of_the_broker_library_can_be_set(configure: Configure) -> None:
+    logs = configure(levels={"stomp.py": "DEBUG"})
+    logging.getLogger("stomp.py").debug("a frame")
+    assert "a frame" in (logs / "panda-stomp.py.log").read_text()
+
+
+def test_a_rollover_that_was_asked_for_begins_new_files(configure: Configure) -> None:
+    logs = configure(rotating_policy="size", rotating_backup_count=2)
+    PandaLogger.getLogger("Rolled").info("before")
+    do_log_rollover()
+    configure(rotating_policy="size", rotating_backup_count=2)
+    PandaLogger.getLogger("Rolled").info("after")
+    assert "before" in (logs / "panda-Rolled.log.1").read_text()
+    assert "before" not in (logs / "panda-Rolled.log").read_text()
 
 
 def test_lines_of_a_request_carry_its_identifier(configure: Configure) -> None:

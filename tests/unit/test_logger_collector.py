@@ -104,6 +104,21 @@ def test_a_dead_collector_costs_neither_time_nor_threads(dead_end: int) -> None:
     assert handler.dropped >= 1999
 
 
+def test_lost_records_are_reported_in_a_file(configure: Configure) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port = listener.getsockname()[1]
+    logs = configure(loghost="127.0.0.1", monport_apache=port)
+    for _ in range(3):
+        PandaLogger.getHttpLogger("prod").info("hello")
+    deadline = time.monotonic() + 10
+    while not (logs / "panda-collector.log").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.01)
+    lines = (logs / "panda-collector.log").read_text().splitlines()
+    assert len(lines) == 1
+    assert f"records lost=1 collector=127.0.0.1:{port} error=ConnectionRefusedError" in lines[0]
+
+
 def _send_one(handler: CollectorHandler) -> None:
     handler.emit(logging.makeLogRecord({"msg": "from the child"}))
     time.sleep(10)  # ended by the parent as soon as the record has arrived
