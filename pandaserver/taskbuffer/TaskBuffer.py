@@ -181,3 +181,4 @@ class TaskBuffer:
     findMisplacedJobs = proxied(site_activity.misplaced_jobs)
     countWaitingCoJumboJobs = proxied(site_activity.waiting_co_jumbo_jobs)
     getConfigValues = proxied(parameter.get_config_values)
+    getConfigOfApp = proxied(parameter.get_config_of_app)

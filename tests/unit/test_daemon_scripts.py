@@ -114,6 +114,14 @@ def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
     assert write_queues(tmp_path, {"Q": QUEUE}) == 0
 
 
+def test_files_of_queues_that_cannot_be_read_stay(tmp_path: Path) -> None:
+    write_queues(tmp_path, {"Q": QUEUE, "R": QUEUE})
+    before = (tmp_path / "Q.all.json").read_text()
+    write_queues(tmp_path, {"R": QUEUE}, unreadable={"Q"})
+    assert (tmp_path / "Q.all.json").read_text() == before
+    assert (tmp_path / "Q.pilot.pilot").exists()
+
+
 def test_files_of_queues_that_are_gone_go_and_others_stay(tmp_path: Path) -> None:
     write_queues(tmp_path, {"Q": QUEUE, "R": QUEUE})
     (tmp_path / "readme.txt").write_text("x")

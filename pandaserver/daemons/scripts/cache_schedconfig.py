@@ -1,4 +1,4 @@
-"""Write what pilots fetch of each queue: ``<queue>.all.json``, ``<queue>.pilot.json``, ``<queue>.pilot.pilot``."""
+"""Write what pilots fetch: of each queue ``<queue>.all.json``, ``.pilot.json``, ``.pilot.pilot``; their parameters."""
 
 from __future__ import annotations
 
@@ -18,6 +18,8 @@ from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 _log = PandaLogger().getLogger("cache_schedconfig")
 
 ALL_QUEUES: Final = "schedconfig.all.json"
+#: What table CONFIG says to the program ``pilot``, by VO, component and key.
+PILOT_PARAMETERS: Final = "pilot_gdp_config.json"
 _SUFFIXES: Final = (".all.json", ".pilot.json", ".pilot.pilot")
 #: Begin of a file that is being written; left behind by whoever was killed meanwhile.
 _UNFINISHED: Final = ".new-"
@@ -39,6 +41,7 @@ def main(argv: tuple[Any, ...] = (), tbuf: TaskBuffer | None = None, **_: Any) -
     directory = configuration().server.schedconfig_dir
     unreadable = {name for name, _ in tbuf.loadSites().queues} - queues.keys()
     written = write_queues(directory, queues, unreadable)
+    written += replace_file(directory / PILOT_PARAMETERS, as_json(tbuf.getConfigOfApp("pilot")))
     log = LogWrapper(_log, None)
     if unreadable:
         log.warning(f"no JSON object describes {','.join(sorted(unreadable))}; pilots go on with the files they have")
@@ -54,23 +57,24 @@ def write_queues(
     """
     kept = {f"{name}{suffix}" for name in unreadable for suffix in _SUFFIXES}
     directory.mkdir(parents=True, exist_ok=True)
-    wanted = {ALL_QUEUES: _json(queues)}
+    wanted = {ALL_QUEUES: as_json(queues)}
     for name, data in queues.items():
         if not _FILE_NAME.fullmatch(name) or name.startswith("."):
             _log.warning(f"queue name {name!r} is no file name, so pilots cannot fetch it")
             continue
         brief = {key: data[key] for key in PILOT_KEYS if key in data}
-        wanted[f"{name}.all.json"] = _json(data)
-        wanted[f"{name}.pilot.json"] = _json(brief)
+        wanted[f"{name}.all.json"] = as_json(data)
+        wanted[f"{name}.pilot.json"] = as_json(brief)
         wanted[f"{name}.pilot.pilot"] = "|".join(f"{key}={_word(value)}" for key, value in sorted(brief.items()))
     for stale in directory.iterdir():
         is_known = stale.name in wanted or stale.name in kept
         if stale.name.startswith(_UNFINISHED) or (stale.name.endswith(_SUFFIXES) and not is_known):
-            stale.unlink()
-    return sum(_replace(directory / name, text) for name, text in wanted.items())
+            stale.unlink(missing_ok=True)
+    return sum(replace_file(directory / name, text) for name, text in wanted.items())
 
 
-def _json(value: Mapping[str, Any]) -> str:
+def as_json(value: Mapping[str, Any]) -> str:
+    """Return the text of a file; keys are sorted, so that it changes only with what it says."""
     return json.dumps(value, sort_keys=True, indent=1)
 
 
@@ -78,7 +82,8 @@ def _word(value: Any) -> str:
     return json.dumps(value, sort_keys=True) if isinstance(value, (dict, list)) else "" if value is None else str(value)
 
 
-def _replace(path: Path, text: str) -> bool:
+def replace_file(path: Path, text: str) -> bool:
+    """Write a file in one step unless it says that already; tell whether it was written."""
     if path.is_file() and path.read_text() == text:
         return False
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)

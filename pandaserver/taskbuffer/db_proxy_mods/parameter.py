@@ -22,6 +22,11 @@ READ_PARAMETERS = """
     WHERE app = :app AND component = :component
 """
 
+READ_APP = """
+    SELECT VO, component, key, value, type, value_json FROM ATLAS_PANDA.Config
+    WHERE app = :app
+"""
+
 _CASTS: Final[dict[str, Callable[[str], Any]]] = {
     "str": str,
     "int": int,
@@ -47,6 +52,15 @@ def get_config_values(tx: Transaction, component: str, app: str = "pandaserver")
     rows = sorted(tx.rows(READ_PARAMETERS, app=app, component=component), key=lambda row: row[3] == EVERY_VO)
     values = {key: _cast(value, kind, text) for key, value, kind, _, text in rows}
     return {key: value for key, value in values.items() if value is not None}
+
+
+@operation(timeout=30, repeatable=True)
+def get_config_of_app(tx: Transaction, app: str) -> dict[str, dict[str, dict[str, Any]]]:
+    """Return all parameters of another program by VO, component and key; uncastable values are None."""
+    found: dict[str, dict[str, dict[str, Any]]] = {}
+    for vo, component, key, value, kind, text in tx.rows(READ_APP, app=app):
+        found.setdefault(vo, {}).setdefault(component, {})[key] = _cast(value, kind, text)
+    return found
 
 
 def _cast(value: str | None, kind: str, text: str | None) -> Any:
