@@ -18,6 +18,8 @@ SHIPPED_DAEMONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "process_workflow_files_daemon": {"period": 60},
     "copyArchive": {"period": 2400, "sync": True},
     "datasetManager": {"period": 2400, "sync": True},
+    "metric_collector": {"period": 300},
+    "task_evaluator": {"period": 300},
     "archive_jobs": {"period": 3600, "sync": True, "timeout": 7200},
     "send_messages": {"period": 60, "sync": True},
     "notify_users": {"period": 120, "sync": True},

@@ -25,6 +25,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     job_watch,
     lease,
     message,
+    metric,
     parameter,
     sandbox,
     secret,
@@ -176,6 +177,15 @@ class TaskBuffer:
     # -- statistics and parameters
     refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)
     getConfigValue = proxied(parameter.get_config_value)
+    lockMetric = proxied(metric.lock_metric)
+    storeMetric = proxied(metric.store_metric)
+    getMetric = proxied(metric.get_metric)
+    storeEvaluations = proxied(metric.store_evaluations)
+    getShareUse = proxied(metric.share_use)
+    getUserJobs = proxied(metric.user_jobs)
+    getMergeWaits = proxied(metric.merge_waits)
+    getSiteResults = proxied(metric.site_results)
+    getLiveTasks = proxied(metric.live_tasks)
     updateSiteRequests = proxied(site_activity.update_site_requests)
     updateRunningCounts = proxied(site_activity.update_running_counts)
     findMisplacedJobs = proxied(site_activity.misplaced_jobs)
