@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -27,7 +28,7 @@ def certificates(scene: Scene) -> Iterator[Result]:
     for path in conf.paths("SSLCertificateFile"):
         yield from _file(path, scene.now, SOON)
     for path in conf.paths("SSLCertificateKeyFile"):
-        if not path.exists():
+        if not os.path.exists(path):
             yield failure(f"{path}, the key of the host certificate, does not exist")
     for directory in conf.paths("SSLCARevocationPath"):
         yield from _revocations(directory, scene.now)

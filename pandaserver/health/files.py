@@ -21,30 +21,36 @@ MB: Final = 2**20
 LITTLE: Final = 1024 * MB
 TOO_LITTLE: Final = 100 * MB
 
+#: Directives that name files of Apache.
+APACHE: Final = ("WSGISocketPrefix", "PidFile")
+
 
 def directories(scene: Scene) -> Iterator[Result]:
     """Every directory exists, and the service account may write there."""
     wanted = used_directories(scene)
     for path, purpose in wanted.items():
-        if not path.is_dir():
+        if not os.path.isdir(path):
             yield failure(f"{path} ({purpose}) is no directory", f"mkdir -p {path}, for the service account")
-    existing = {path: purpose for path, purpose in wanted.items() if path.is_dir()}
+    existing = {path: purpose for path, purpose in wanted.items() if os.path.isdir(path)}
+    # Apache makes its sockets and its pid file before it becomes the account, which then only has to get there.
+    modes = {path: READ if purpose in APACHE else WRITE for path, purpose in existing.items()}
     try:
-        rights = allowed(scene.config.daemon, dict.fromkeys(existing, WRITE))
+        rights = allowed(scene.config.daemon, modes)
     except CannotTell as problem:
         yield failure(str(problem))
         return
     for path in [path for path, may in rights.items() if not may]:
-        yield failure(f"{path} ({existing[path]}) cannot be written by {_account(scene)}", f"chown or chmod {path}")
+        what = "read" if modes[path] == READ else "written"
+        yield failure(f"{path} ({existing[path]}) cannot be {what} by {_account(scene)}", f"chown or chmod {path}")
     if existing and all(rights.values()):
-        yield ok(f"{len(existing)} can be written by {_account(scene)}")
+        yield ok(f"{len(existing)} can be used by {_account(scene)}")
 
 
 def disk(scene: Scene) -> Iterator[Result]:
     """There is space in the directories."""
     seen: dict[int, Path] = {}
     for path in used_directories(scene):
-        if path.is_dir():
+        if os.path.isdir(path):
             seen.setdefault(path.stat().st_dev, path)
     for path in seen.values():
         found = os.statvfs(path)
@@ -93,7 +99,7 @@ def used_directories(scene: Scene) -> dict[Path, str]:
         found[server.metrics_dir] = "metrics"
     if server.backend == "sqlite" and Path(server.dbname).is_absolute():
         found[Path(server.dbname).parent] = "database"
-    for directive in ("WSGISocketPrefix", "PidFile"):
+    for directive in APACHE:
         for path in HttpdConf.find(scene.environ).paths(directive):
             found.setdefault(path.parent, directive)
     return found

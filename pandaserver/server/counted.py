@@ -30,7 +30,7 @@ def counted_application(config: PandaConfig) -> Wsgi:
     try:
         from pandaserver.server.metrics import Metrics
 
-        metrics = Metrics(config.server.metrics_dir or Path())
+        metrics = Metrics(config.server.metrics_dir or Path(), logger)
     except (ImportError, OSError) as problem:  # jobs are worth more than numbers about them
         logger.error("nothing is counted for /metrics: %s", problem)
         return create_application(config)
@@ -40,7 +40,7 @@ def counted_application(config: PandaConfig) -> Wsgi:
     status = status_file(os.environ, config.logger)
 
     def page() -> bytes:
-        return metrics.page(lambda: known_counts(counts, logger), lambda: known_status(status, logger))
+        return metrics.page(known_counts(counts, logger), known_status(status, logger))
 
     return WithMetrics(
         create_application(config, task_buffer=tbuf, observe=metrics.request),

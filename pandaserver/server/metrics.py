@@ -6,13 +6,16 @@ process is asked adds them up. Only imported where ``metrics_dir`` is set: it co
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from time import perf_counter
+from types import TracebackType
 from typing import Any, Final, TypeVar
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest, values
@@ -37,8 +40,9 @@ BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0,
 class Metrics:
     """The counters of this process."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, logger: logging.Logger) -> None:
         self.directory = directory
+        self._harmless = _Harmless(logger)
         directory.mkdir(parents=True, exist_ok=True)
         os.environ["PROMETHEUS_MULTIPROC_DIR"] = str(directory)  # the library takes it from nowhere else
         values.ValueClass = values.MultiProcessValue()  # whether or not it was imported before we set the variable
@@ -84,15 +88,16 @@ class Metrics:
 
     def request(self, name: str, door: str, status: int, seconds: float) -> None:
         """Count a request. ``name`` is one of the declared ones, so that there are not too many of them."""
-        key = (name, door, status)
-        count = self._by_request.get(key)
-        if count is None:
-            count = self._by_request[key] = self._requests.labels(name, door, str(status)).inc
-        count()
-        observe = self._time_request.get(name)
-        if observe is None:
-            observe = self._time_request[name] = self._request_seconds.labels(name).observe
-        observe(seconds)
+        with self._harmless:
+            key = (name, door, status)
+            count = self._by_request.get(key)
+            if count is None:
+                count = self._by_request[key] = self._requests.labels(name, door, str(status)).inc
+            count()
+            observe = self._time_request.get(name)
+            if observe is None:
+                observe = self._time_request[name] = self._request_seconds.labels(name).observe
+            observe(seconds)
 
     def counting(self, caller: Caller, size: int, transactions: Callable[[], int]) -> Caller:
         """Return a caller that counts the calls of another one, which has ``size`` connections."""
@@ -101,28 +106,30 @@ class Metrics:
 
     def begin_call(self) -> None:
         """Count a call that waits or runs."""
-        self._in_progress.inc()
+        with self._harmless:
+            self._in_progress.inc()
 
     def end_call(self, operation: str, outcome: str, seconds: float, transactions: int) -> None:
         """Count a call that is over."""
-        self._in_progress.dec()
-        key = (operation, outcome)
-        count = self._by_call.get(key)
-        if count is None:
-            count = self._by_call[key] = self._calls.labels(*key).inc
-        count()
-        observe = self._time_call.get(operation)
-        if observe is None:
-            observe = self._time_call[operation] = self._call_seconds.labels(operation).observe
-        observe(seconds)
-        if transactions:
-            self._transactions.inc(transactions)
+        with self._harmless:
+            self._in_progress.dec()
+            key = (operation, outcome)
+            count = self._by_call.get(key)
+            if count is None:
+                count = self._by_call[key] = self._calls.labels(*key).inc
+            count()
+            observe = self._time_call.get(operation)
+            if observe is None:
+                observe = self._time_call[operation] = self._call_seconds.labels(operation).observe
+            observe(seconds)
+            if transactions > 0:
+                self._transactions.inc(transactions)
 
-    def page(self, jobs: Callable[[], JobCounts | None], daemon: Callable[[], MasterStatus | None]) -> bytes:
+    def page(self, jobs: JobCounts | None, daemon: MasterStatus | None) -> bytes:
         """Return the numbers of all processes of this machine, of its daemon, and the counts of jobs."""
         registry = CollectorRegistry()
         MultiProcessCollector(registry, str(self.directory))
-        registry.register(_Facts(lambda: [*_server(), *_job_metrics(jobs()), *_daemon_metrics(daemon(), time.time())]))
+        registry.register(_Facts([*_server(), *_job_metrics(jobs), *_daemon_metrics(daemon, time.time())]))
         with reading_metrics(self.directory):
             text: bytes = generate_latest(registry)
         return text
@@ -131,12 +138,32 @@ class Metrics:
 _OPERATION: Final = ("operation", "outcome")
 
 
+class _Harmless:
+    """Keeps a full disk, or somebody who damages the files, from costing a request; tells it once."""
+
+    def __init__(self, logger: logging.Logger) -> None:
+        self._logger = logger
+        self._told = False
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> bool:
+        if not isinstance(error, OSError | ValueError):
+            return False
+        if not self._told:
+            self._told = True
+            self._logger.error("not everything is counted for /metrics: %r", error)
+        return True
+
+
 class _CountingCaller:
     def __init__(self, inner: Caller, metrics: Metrics, transactions: Callable[[], int]) -> None:
         self._inner = inner
         self._metrics = metrics
         self._transactions = transactions
         self._seen = 0
+        self._looking = threading.Lock()
 
     def call(
         self,
@@ -156,25 +183,23 @@ class _CountingCaller:
             outcome = "bug"
             raise
         finally:
-            begun = self._transactions()
-            self._metrics.end_call(operation.name, outcome, perf_counter() - started, begun - self._seen)
-            self._seen = begun
+            with self._looking:
+                now = self._transactions()
+                begun, self._seen = now - self._seen, now
+            self._metrics.end_call(operation.name, outcome, perf_counter() - started, begun)
 
     def close(self) -> None:
         self._inner.close()
 
 
 class _Facts(Collector):
-    """Numbers that are looked up when somebody asks."""
+    """Numbers that nobody counts: they were looked up for this page."""
 
-    def __init__(self, look: Callable[[], list[Metric]]) -> None:
-        self._look = look
+    def __init__(self, facts: list[Metric]) -> None:
+        self._facts = facts
 
-    def collect(self) -> Iterator[Metric]:
-        yield from self._look()
-
-    def describe(self) -> list[Metric]:
-        return []  # so that registering does not look
+    def collect(self) -> list[Metric]:
+        return self._facts
 
 
 def _server() -> Iterator[Metric]:

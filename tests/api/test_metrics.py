@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from time import perf_counter
 from typing import Any
 
 import pytest
+from prometheus_client import Counter
 from prometheus_client.parser import text_string_to_metric_families
 from werkzeug.test import Client, TestResponse
 
@@ -51,11 +53,11 @@ def directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def metrics(directory: Path) -> Metrics:
-    return Metrics(directory)
+    return Metrics(directory, logging.getLogger("tests"))
 
 
 def page(metrics: Metrics, **known: Any) -> Numbers:
-    return numbers(metrics.page(lambda: known.get("jobs"), lambda: known.get("daemon")))
+    return numbers(metrics.page(known.get("jobs"), known.get("daemon")))
 
 
 def test_requests_are_counted_and_timed(metrics: Metrics) -> None:
@@ -120,10 +122,10 @@ def test_the_daemon_is_shown(metrics: Metrics, tmp_path: Path) -> None:
 
 
 OTHER = """
-import sys
+import logging, sys
 from pathlib import Path
 from pandaserver.server.metrics import Metrics
-metrics = Metrics(Path(sys.argv[1]))
+metrics = Metrics(Path(sys.argv[1]), logging.getLogger())
 metrics.request("getJob", "legacy", 200, 0.1)
 metrics.begin_call()  # and die in the middle of it
 """
@@ -141,6 +143,18 @@ def test_the_counts_of_processes_that_are_gone_stay_and_their_files_do_not_pile_
     assert second["panda_request_seconds_count", (("name", "getJob"),)] == 4
     assert second["panda_database_calls_in_progress", ()] == 0
     assert len(list(directory.glob("counter_*.db"))) == 2
+
+
+def test_a_full_disk_costs_no_request_and_is_told_once(
+    metrics: Metrics, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Counter, "inc", full)
+    for _ in range(3):
+        metrics.request("getJob", "legacy", 200, 0.1)
+    assert caplog.text.count("not everything is counted") == 1
 
 
 def test_counting_a_request_with_one_call_costs_little(metrics: Metrics) -> None:

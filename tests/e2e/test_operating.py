@@ -66,6 +66,10 @@ def test_a_fresh_instance_is_well(machine: Instance) -> None:
     assert not [line for line in done.stdout.splitlines() if not line.startswith("ok ")]
 
 
+def test_the_service_account_can_look_by_itself(machine: Instance) -> None:
+    assert "FAILURE" not in machine.admin("doctor")
+
+
 def test_the_daemon_is_shown(machine: Instance) -> None:
     wait_until(lambda: "done" in admin(machine, "daemon", "status").stdout)
     document = json.loads(admin(machine, "daemon", "status", "--json").stdout)

@@ -19,7 +19,7 @@ from tests.health import found, make_scene, severities
 def test_directories_that_are_there(tmp_path: Path) -> None:
     ((severity, message),) = found(files.directories, make_scene(tmp_path))
     assert severity == "ok"
-    assert message.startswith("4 can be written by")
+    assert message.startswith("4 can be used by")
 
 
 def test_a_directory_that_is_missing(tmp_path: Path) -> None:
