@@ -10,7 +10,7 @@ from typing import Final
 
 from pandaserver.config.values import TokenAuth
 from pandaserver.daemons.locations import lock_directory
-from pandaserver.health.account import READ, READ_FILE, WRITE, CannotTell, allowed
+from pandaserver.health.account import READ, READ_FILE, WRITE, CannotTell, accounts, allowed
 from pandaserver.health.httpd_conf import HttpdConf
 from pandaserver.health.result import Result, failure, ok, skipped, warning
 from pandaserver.health.scene import Scene
@@ -27,6 +27,10 @@ APACHE: Final = ("WSGISocketPrefix", "PidFile")
 
 def directories(scene: Scene) -> Iterator[Result]:
     """Every directory exists, and the service account may write there."""
+    found = accounts(scene)
+    if len(found) > 1:
+        names = " and ".join(f"{one.user}:{one.group}" for one in found)
+        yield warning(f"daemon and Apache run as {names}, and share files", "let them run as one account")
     wanted = used_directories(scene)
     for path, purpose in wanted.items():
         if not os.path.isdir(path):
@@ -35,7 +39,7 @@ def directories(scene: Scene) -> Iterator[Result]:
     # Apache makes its sockets and its pid file before it becomes the account, which then only has to get there.
     modes = {path: READ if purpose in APACHE else WRITE for path, purpose in existing.items()}
     try:
-        rights = allowed(scene.config.daemon, modes)
+        rights = allowed(found[0], modes)
     except CannotTell as problem:
         yield failure(str(problem))
         return
@@ -72,7 +76,7 @@ def tokens(scene: Scene) -> Iterator[Result]:
     files = sorted(server.auth_config.glob(f"*{SUFFIX}"))
     wanted = {server.auth_config: READ} | dict.fromkeys(files, READ_FILE)
     try:
-        for path, may in allowed(scene.config.daemon, wanted).items():
+        for path, may in allowed(accounts(scene)[0], wanted).items():
             if not may:
                 yield failure(f"{path} cannot be read by {_account(scene)}", f"chmod {path}")
     except CannotTell as problem:
@@ -106,7 +110,7 @@ def used_directories(scene: Scene) -> dict[Path, str]:
 
 
 def _account(scene: Scene) -> str:
-    return scene.config.daemon.uname if os.geteuid() == 0 else f"this account (uid {os.geteuid()})"
+    return accounts(scene)[0].user if os.geteuid() == 0 else f"this account (uid {os.geteuid()})"
 
 
 class _Listener(logging.Handler):

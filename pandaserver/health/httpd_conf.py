@@ -33,11 +33,15 @@ class HttpdConf:
                 continue
         return cls(None, "", environ)
 
-    def paths(self, directive: str) -> list[Path]:
-        """Return the absolute paths that a directive is given, each once."""
+    def values(self, directive: str) -> list[str]:
+        """Return what a directive is given, each value once."""
         found = re.findall(rf'^\s*{directive}\s+"?([^"\n]+?)"?\s*$', self.text, re.MULTILINE | re.IGNORECASE)
         expanded = (_VARIABLE.sub(lambda name: self.environ.get(name[1], name[0]), value) for value in found)
-        return [Path(value) for value in dict.fromkeys(expanded) if value.startswith("/")]
+        return list(dict.fromkeys(expanded))
+
+    def paths(self, directive: str) -> list[Path]:
+        """Return those of the values that are absolute paths."""
+        return [Path(value) for value in self.values(directive) if value.startswith("/")]
 
 
 def _candidates(environ: Mapping[str, str]) -> Iterator[Path]:

@@ -15,6 +15,7 @@ from time import monotonic
 import psutil
 import pytest
 
+from pandaserver.daemons.status import BEAT
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from tests.chaos.daemon_rig import Daemon, gaps, is_gone, wait_until
 
@@ -337,6 +338,19 @@ def test_the_status_file_follows_a_daemon_from_its_start_to_its_end(daemon: Daem
     stopped = daemon.status()
     assert stopped is not None
     assert stopped.state == "stopped"
+
+
+@pytest.mark.slow
+def test_a_daemon_that_has_nothing_to_do_gives_signs_of_life(daemon: Daemon) -> None:
+    daemon.configure({"rare": {"period": 1000}}, n_proc=1)
+    daemon.start()
+    wait_until(lambda: results(daemon) == {"rare": "done"})
+    before = daemon.status()
+    assert before is not None
+    wait_until(lambda: (daemon.status() or before).written > before.written + 1, BEAT + 5)
+    after = daemon.status()
+    assert after is not None
+    assert after.scripts[0].history == before.scripts[0].history
 
 
 def results(daemon: Daemon) -> dict[str, str]:

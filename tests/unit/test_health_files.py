@@ -11,6 +11,7 @@ import pytest
 
 from pandaserver.config.values import TokenAuth
 from pandaserver.health import files
+from pandaserver.health.account import Account, accounts
 from pandaserver.health.httpd_conf import HttpdConf
 from pandaserver.health.result import Severity
 from tests.health import found, make_scene, severities
@@ -47,9 +48,25 @@ def test_an_account_that_does_not_exist(tmp_path: Path) -> None:
     assert "no-such-account" in message
 
 
+def apache(home: Path, text: str) -> None:
+    (home / "etc/panda").mkdir(parents=True)
+    (home / "etc/panda/panda_server-httpd.conf").write_text(text)
+
+
+def test_a_machine_without_a_daemon_has_the_account_of_apache(tmp_path: Path) -> None:
+    apache(tmp_path, "User  web\nGroup www\n")
+    assert accounts(make_scene(tmp_path, daemon={"enable": False})) == [Account("web", "www")]
+
+
+def test_two_accounts_are_warned_about(tmp_path: Path) -> None:
+    apache(tmp_path, "User web\nGroup www\n")
+    first = next(files.directories(make_scene(tmp_path)))
+    assert first.severity is Severity.warning
+    assert "web:www, and share files" in first.message
+
+
 def test_the_directories_of_apache_count(tmp_path: Path) -> None:
-    (tmp_path / "etc/panda").mkdir(parents=True)
-    (tmp_path / "etc/panda/panda_server-httpd.conf").write_text(f'WSGISocketPrefix "{tmp_path}/sockets/wsgi"\n')
+    apache(tmp_path, f'WSGISocketPrefix "{tmp_path}/sockets/wsgi"\n')
     assert (Severity.failure.name, f"{tmp_path}/sockets (WSGISocketPrefix) is no directory") in found(
         files.directories, make_scene(tmp_path)
     )
