@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
@@ -89,9 +90,12 @@ def _real(data: Mapping[str, Any], key: str) -> float:
     if value in (None, ""):
         return 0.0
     try:
-        return float(value)
-    except (TypeError, ValueError):
-        raise ValueError(f"{key} is {value!r}, which is not a number") from None
+        number = float(value)
+    except (TypeError, ValueError, OverflowError):
+        number = math.nan
+    if not math.isfinite(number):
+        raise ValueError(f"{key} is {value!r}, which is not a number")
+    return number
 
 
 def _scratch(data: Mapping[str, Any]) -> int:
@@ -112,7 +116,12 @@ def _words(text: Any, separator: str) -> tuple[str, ...]:
 def _limits(data: Mapping[str, Any]) -> dict[str, int]:
     uconfig = data.get("uconfig") or {}
     limits = uconfig.get("resource_type_limits") if isinstance(uconfig, Mapping) else None
-    return {str(kind): int(limit) for kind, limit in (limits or {}).items()}
+    if not isinstance(limits or {}, Mapping):
+        raise ValueError(f"resource_type_limits is {limits!r}, which is no object")
+    try:
+        return {str(kind): int(limit) for kind, limit in (limits or {}).items()}
+    except OverflowError:
+        raise ValueError(f"resource_type_limits is {limits!r}, which has no end") from None
 
 
 def _endpoints(relations: Iterable[RelationRow], *, reading: bool) -> dict[str, Endpoints]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, Final
@@ -171,11 +171,20 @@ def _relation(is_local: bool) -> dict[str, Any]:
     }
 
 
-def read_queues(document: Any) -> Reading:
-    """Return SCHEDCONFIG_JSON rows: each active queue as it is described, unchanged."""
+def read_queues(document: Any, check: Callable[[str, Mapping[str, Any]], object]) -> Reading:
+    """Return SCHEDCONFIG_JSON rows: each active queue as it is described, unchanged.
+
+    ``check`` raises ValueError or TypeError for a queue that nobody could read from the table; it stays as it is.
+    """
 
     def queue(name: str, entry: Mapping[str, Any]) -> Rows:
-        return {(fitting("name", name, QUEUE),): {"data": canonical(entry)}} if is_active(entry) else {}
+        if not is_active(entry):
+            return {}
+        try:
+            check(name, entry)
+        except TypeError as error:
+            raise ValueError(str(error)) from error
+        return {(fitting("name", name, QUEUE),): {"data": canonical(entry)}}
 
     return read_entries(document, queue)
 

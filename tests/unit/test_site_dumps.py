@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pandaserver.brokerage.site_reader import site_from
 from pandaserver.srvcore.errors import ExternalError
 from pandaserver.taskbuffer.network_dumps import read_closeness, read_metrics
 from pandaserver.taskbuffer.site_dumps import (
@@ -130,7 +131,7 @@ def test_an_endpoint_that_stands_twice_counts_where_it_stands_first() -> None:
 
 
 def test_active_queues_are_kept_as_they_are_described() -> None:
-    reading = read_queues(source("queues"))
+    reading = read_queues(source("queues"), site_from)
     assert {key: json.loads(row["data"]) for key, row in reading.rows.items()} == {
         (name,): source("queues")[name] for name in ("EXAMPLE_QUEUE", "OTHER_QUEUE")
     }
@@ -185,7 +186,13 @@ def test_closeness_is_read_of_pairs() -> None:
         (read_queue_sites, {**ACTIVE, "atlas_site": "x" * 53}, "atlas_site is longer than 52 characters"),
         (read_queue_sites, {**ACTIVE, "atlas_site": "a\0b"}, "which is no plain text"),
         (read_queue_sites, {**ACTIVE, "atlas_site": ["S"]}, "which is no plain text"),
-        (read_queues, {"status": "online"}, "has no state"),
+        (lambda document: read_queues(document, site_from), {"status": "online"}, "has no state"),
+        (lambda document: read_queues(document, site_from), {**ACTIVE, "corecount": "many"}, "corecount is 'many'"),
+        (
+            lambda document: read_queues(document, site_from),
+            {**ACTIVE, "uconfig": {"resource_type_limits": {"SCORE": []}}},
+            "int() argument must be",
+        ),
         (lambda document: read_endpoints(document, {}), ACTIVE, "has no site"),
         (
             lambda document: read_endpoints(document, {}),

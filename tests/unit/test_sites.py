@@ -116,6 +116,23 @@ def test_a_bad_row_costs_the_others_nothing(caplog: pytest.LogCaptureFixture) ->
     assert "queue NUMBER: maxrss is 'x', which is not a number" in caplog.text
 
 
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"maxrss": 1e400},
+        {"maxrss": "inf"},
+        {"corecount": "nan"},
+        {"corepower": 10**400},
+        {"uconfig": {"resource_type_limits": [1]}},
+        {"uconfig": {"resource_type_limits": {"SCORE": None}}},
+        {"uconfig": {"resource_type_limits": {"SCORE": 1e400}}},
+    ],
+)
+def test_no_value_of_a_queue_can_stop_the_others(data: dict[str, Any]) -> None:
+    found = SiteRows(queues=(("GOOD", "{}"), ("ODD", json.dumps(data))))
+    assert list(SiteMapper(Database(found).load, DEFAULT).sites) == ["GOOD"]
+
+
 def test_queues_are_loaded_once_and_looked_for_again_before_a_no(monkeypatch: pytest.MonkeyPatch) -> None:
     from pandaserver.brokerage import SiteMapper as module
 

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandaserver.brokerage.site_reader import site_from
 from pandaserver.config.settings import ServerSettings
 from pandaserver.daemons.environment import configuration, required
 from pandaserver.srvcore.errors import Conflict, ExternalError
@@ -25,6 +26,9 @@ from pandaserver.taskbuffer.site_rows import Reading
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
 _log = PandaLogger().getLogger("configurator")
+
+#: Seconds that storing one kind may take: networks have hundreds of thousands of rows.
+STORE_SECONDS: Final = 240.0
 
 #: Column of DDM_ENDPOINT -> source that decides about it.
 _BLACKLISTS: Final = {
@@ -122,7 +126,7 @@ def plan_of(what: str, sources: Sources) -> Plan:
             "queue_sites": lambda: _used(sources, "CRIC_URL_SCHEDCONFIG", site_dumps.read_queue_sites),
             "relations": lambda: _relations(sources),
         },
-        "json_dump": {"queues": lambda: _used(sources, "CRIC_URL_SCHEDCONFIG", site_dumps.read_queues)},
+        "json_dump": {"queues": lambda: _used(sources, "CRIC_URL_SCHEDCONFIG", _queues)},
         "sw_tags": {"tags": lambda: _used(sources, "CRIC_URL_TAGS", site_dumps.read_tags)},
         "network": {
             "metrics": lambda: _used(sources, "NWS_URL", _metrics),
@@ -138,7 +142,7 @@ def store(log: LogWrapper, tbuf: TaskBuffer, plan: Plan, *, force: bool = False)
     for kind, read in plan.items():
         try:
             reading = read()
-            stored = tbuf.storeSiteRows(kind, reading, force)
+            stored = tbuf.within(STORE_SECONDS).storeSiteRows(kind, reading, force)
         except NotConfigured as error:
             log.info(f"not done kind={kind}: {error.message}")
         except (ExternalError, Conflict) as error:
@@ -169,6 +173,10 @@ def _endpoints(sources: Sources) -> Reading:
 def _relations(sources: Sources) -> Reading:
     endpoints = _used(sources, "CRIC_URL_DDMENDPOINTS", lambda document: site_dumps.read_endpoints(document, {}))
     return _used(sources, "CRIC_URL_SCHEDCONFIG", lambda document: site_dumps.read_relations(document, endpoints))
+
+
+def _queues(document: Any) -> Reading:
+    return site_dumps.read_queues(document, site_from)
 
 
 def _metrics(document: Any) -> Reading:
