@@ -58,7 +58,7 @@ def _nothing_is_written(rig: Rig) -> Iterator[None]:
 
 def files_of(rig: Rig) -> set[str]:
     """Return the files of the instance, and of a place where an attacker would like to have one."""
-    ours = {rig.layout.database, rig.layout.log}
+    ours = {rig.layout.database, rig.layout.log, rig.layout.home / "metrics"}  # the server's own, written at any time
     everything = {path for path in rig.layout.home.rglob("*") if not ours & set(path.parents)}
     return {str(path) for path in (*everything, *rig.layout.log.glob("req_dump_*"), *Path("/etc/cron.d").glob("*"))}
 
