@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import io
+import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import closing
@@ -76,7 +77,7 @@ def _requests(path: Path, oldest: datetime) -> Iterator[tuple[datetime, str, str
     """Return time, method, queue and node of the lines about pilots' requests."""
     with closing(_opened(path, oldest)) as stream:
         for raw in stream:
-            line = raw.decode("utf-8", errors="replace")
+            line = _line(raw)
             when = _time_of(line)
             _, found, tail = line.partition(" method=")
             if when is None or not found:
@@ -112,12 +113,24 @@ def _begin(stream: BinaryIO, size: int, oldest: datetime) -> int:
         stream.readline()
         when = None
         while when is None and (raw := stream.readline()):
-            when = _time_of(raw.decode("utf-8", errors="replace"))
+            when = _time_of(_line(raw))
         if when is not None and when < oldest:
             low = middle
         else:
             high = middle
     return low
+
+
+def _line(raw: bytes) -> str:
+    """Return a line as the text format has it: where logs are JSON, time and message say the same."""
+    text = raw.decode("utf-8", errors="replace")
+    if not text.startswith("{"):
+        return text
+    try:
+        content = json.loads(text)
+    except ValueError:
+        return text
+    return f"{content.get('time')} {content.get('message')}"
 
 
 def _time_of(line: str) -> datetime | None:

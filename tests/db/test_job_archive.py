@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import threading
+import time
 from collections.abc import Sequence
 
 import pytest
 
 from pandaserver.daemons.scripts import archive_jobs
 from pandaserver.srvcore.errors import PandaError
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.db_proxy_mods import job_archive
 from pandaserver.taskbuffer.FileSpec import FILE_ATTRIBUTES
 from pandaserver.taskbuffer.JobSpec import JOB_COLUMNS
+from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from tests.db.completion import age, change, insert, put_report, read, tables_of
+from tests.db.crowd import put_jobs
 from tests.db.stages import put_job
 
 TABLES = ("jobsArchived", "filesTable_ARCH", "jobParamsTable_ARCH", "metaTable_ARCH")
@@ -113,6 +119,67 @@ def test_a_failure_on_the_way_changes_nothing(tbuf: TaskBuffer, monkeypatch: pyt
     with pytest.raises((PandaError, TypeError)):
         tbuf.archiveJobs(7, 10)
     assert (tables_of(tbuf, job_id), archived(tbuf)) == (["jobsArchived4"], [])
+
+
+def put_many(tbuf: TaskBuffer, number: int) -> list[int]:
+    ids = put_jobs(tbuf, number, "finished")
+    change(
+        tbuf,
+        "UPDATE ATLAS_PANDA.jobsArchived4 SET modificationTime = CURRENT_TIMESTAMP - :n * INTERVAL '1' DAY "
+        "WHERE PandaID IN (:ids[])",
+        n=8,
+        ids=ids,
+    )
+    return ids
+
+
+def _archive(connection: ConnectionSettings, pause: float = 0) -> None:
+    bridge = LocalBridge(connection, OperationSettings(hostname="archiver"))
+    while TaskBuffer(bridge).archiveJobs(7, 2).moved:
+        time.sleep(pause)
+
+
+def test_a_killed_archiver_leaves_every_job_in_one_place(database: ConnectionSettings, tbuf: TaskBuffer) -> None:
+    ids = put_many(tbuf, 200)
+    child = multiprocessing.get_context("fork").Process(target=_archive, args=(database, 0.02))  # slower than we look
+    child.start()
+    deadline = time.monotonic() + 30
+    while not archived(tbuf):
+        assert time.monotonic() < deadline, "nothing moves"
+    child.kill()
+    child.join(10)
+    rest = [row[0] for row in read(tbuf, "SELECT PandaID FROM ATLAS_PANDA.jobsArchived4 ORDER BY PandaID")]
+    files = [
+        read(tbuf, f"SELECT COUNT(*) FROM ATLAS_{table} WHERE PandaID IN (:ids[])", ids=ids)[0][0]
+        for table in ("PANDA.filesTable4", "PANDAARCH.filesTable_ARCH")
+    ]
+    assert rest, "the archiver was not killed on the way"
+    assert sorted(archived(tbuf) + rest) == ids
+    assert sum(files) == 3 * len(ids)
+    archive_jobs.main(tbuf=tbuf)
+    assert archived(tbuf) == ids
+
+
+def test_a_reader_finds_every_job_while_it_moves(database: ConnectionSettings, tbuf: TaskBuffer) -> None:
+    ids = put_many(tbuf, 100)
+    mover = threading.Thread(target=_archive, args=(database,))
+    mover.start()
+    missing: list[int] = []
+    while mover.is_alive() and not missing:
+        missing = [job_id for job_id, job in zip(ids, tbuf.getFullJobStatus(ids), strict=True) if job is None]
+    mover.join(30)
+    assert (missing, archived(tbuf)) == ([], ids)
+
+
+def test_two_archivers_share_the_work(database: ConnectionSettings, tbuf: TaskBuffer) -> None:
+    ids = put_many(tbuf, 60)
+    movers = [threading.Thread(target=_archive, args=(database,)) for _ in range(2)]
+    for mover in movers:
+        mover.start()
+    for mover in movers:
+        mover.join(60)
+    archive_jobs.main(tbuf=tbuf)
+    assert archived(tbuf) == ids
 
 
 def test_batches_go_on_until_nothing_is_left(tbuf: TaskBuffer, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import gzip
+import logging
 import os
 from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
+from pandacommon.pandalogger.line_format import JsonFormatter, LineFormatter
+from pandacommon.pandautils.PandaUtils import naive_utcnow
 from pandaserver.config.settings import ServerSettings
 from pandaserver.daemons.scripts.add_sub import is_our_turn, is_rotation
 from pandaserver.dataservice import pilot_counts
@@ -40,6 +43,15 @@ def test_requests_count_in_the_windows_they_are_in(tmp_path: Path) -> None:
         3: {"Q": PilotCounts(3, 1, {"n1", "n2"}), "R": PilotCounts(1, 0, {"n1"})},
         1: {"Q": PilotCounts(1, 1, {"n1", "n2"}), "R": PilotCounts(1, 0, {"n1"})},
     }
+
+
+@pytest.mark.parametrize("formatter", [LineFormatter(), JsonFormatter()], ids=["text", "json"])
+def test_lines_count_as_the_server_writes_them(tmp_path: Path, formatter: logging.Formatter) -> None:
+    message = "method=updateJob,site=Q,node=n1,type=user"
+    record = logging.LogRecord("panda.log.PilotRequests", logging.INFO, "x", 1, "%s", (message,), None)
+    (tmp_path / LOG_NAME).write_text(f"{formatter.format(record)}\n" * 3)
+    now = naive_utcnow() + timedelta(seconds=2)
+    assert count_requests(tmp_path, now, (1,))[1] == {"Q": PilotCounts(0, 3, {"n1"})}
 
 
 def test_rotated_files_of_the_window_count_once(tmp_path: Path) -> None:
