@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from time import monotonic
 from typing import Any, Final, Self
 
@@ -74,7 +75,7 @@ class StompBroker:
             connection.connect(server.username, server.passcode.reveal() or None, wait=False)
             answers.wait_until_connected(monotonic() + self._timeout)
         except Exception as error:
-            connection.transport.stop()
+            connection.transport.disconnect_socket()
             raise ExternalError(f"no connection to broker {server.name}: {answers.problem or repr(error)}") from error
         self._connection = connection
         return connection
@@ -82,9 +83,10 @@ class StompBroker:
     def _drop(self) -> None:
         if self._connection is not None:
             connection, self._connection = self._connection, None
-            if connection.is_connected():
-                connection.disconnect()
-            connection.transport.stop()
+            with suppress(Exception):  # who cannot be reached needs no goodbye
+                if connection.is_connected():
+                    connection.disconnect()
+            connection.transport.disconnect_socket()
 
     @property
     def problem(self) -> str:

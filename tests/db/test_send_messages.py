@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import socket
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -133,6 +137,33 @@ def test_a_broker_killed_between_two_batches_loses_nothing(
         with pytest.raises(ExternalError):
             MessageSender.drain(tbuf, connection, {"panda_jobstatus": DESTINATION}, 20)
     assert [number for number, _ in waiting(tbuf)] == [2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("greeting", [b"", b"CONNECTED\nversion:1.2\n\n\x00", b"ERROR\nmessage:go away\n\n\x00"])
+def test_a_silent_broker_costs_the_timeout_and_no_message(tbuf: TaskBuffer, greeting: bytes) -> None:
+    put(tbuf, 1)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+
+        def greet() -> None:
+            while True:
+                try:
+                    peer, _ = listener.accept()
+                except OSError:
+                    return
+                peer.sendall(greeting)
+                peers.append(peer)
+
+        peers: list[socket.socket] = []
+        threading.Thread(target=greet, daemon=True).start()
+        server = BrokerServer("MQ", (("127.0.0.1", listener.getsockname()[1]),))
+        begin = time.monotonic()
+        with StompBroker(server, timeout=0.3) as broker, suppress(ExternalError):
+            assert MessageSender.drain(tbuf, broker, {"panda_jobstatus": DESTINATION}, 1) == 0
+        assert time.monotonic() - begin < 5
+        listener.shutdown(socket.SHUT_RDWR)
+    for peer in peers:
+        peer.close()
+    assert [number for number, _ in waiting(tbuf)] == [1]
 
 
 class Picky:
