@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import threading
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
@@ -144,3 +147,53 @@ def test_each_source_is_read_once_a_run(tmp_path: Path, monkeypatch: pytest.Monk
     log = LogWrapper(logging.getLogger("configurator-test"), None)
     configurator.store(log, own_tbuf, configurator.plan_of("sites", sources))
     assert sorted(reads) == ["endpoints", "queues"]
+
+
+class Source(BaseHTTPRequestHandler):
+    """Serves the queues in the way that the address names."""
+
+    def do_GET(self) -> None:
+        body = (SOURCES / "queues.json").read_bytes()
+        way = self.path.strip("/")
+        self.send_response(500 if way == "error" else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        if way == "half":
+            self.wfile.write(body[: len(body) // 2])
+        elif way == "slow":
+            self.wfile.write(body[:-3])
+            self.wfile.flush()
+            self.rfile.read()  # until the client has had enough
+        else:
+            self.wfile.write(body)
+
+    def log_message(self, *_: Any) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def server() -> Iterator[str]:
+    made = ThreadingHTTPServer(("127.0.0.1", 0), Source)
+    made.daemon_threads = True
+    thread = threading.Thread(target=made.serve_forever, args=(0.01,))
+    thread.start()
+    yield f"http://127.0.0.1:{made.server_port}"
+    made.shutdown()
+    made.server_close()
+    thread.join()
+
+
+def test_a_server_is_asked_and_one_that_fails_changes_nothing(server: str, own_tbuf: TaskBuffer) -> None:
+    log = LogWrapper(logging.getLogger("configurator-test"), None)
+
+    def run(way: str) -> list[str]:
+        sources = configurator.Sources({"CRIC_URL_SCHEDCONFIG": f"{server}/{way}"}, Access(), seconds=0.5)
+        return configurator.store(log, own_tbuf, configurator.plan_of("json_dump", sources))
+
+    assert [run(way) for way in ("error", "half", "slow")] == [["queues"]] * 3
+    assert own_tbuf.loadQueueData() == {}
+    assert run("good") == []
+    stored = own_tbuf.loadQueueData()
+    assert sorted(stored) == ["EXAMPLE_QUEUE", "OTHER_QUEUE"]
+    assert [run(way) for way in ("error", "half", "slow")] == [["queues"]] * 3
+    assert own_tbuf.loadQueueData() == stored
