@@ -71,7 +71,9 @@ class Site:
             "site": site,
             "mod_wsgi": self.mod_wsgi or site / "mod_wsgi" / "server" / _MOD_WSGI,
             "gridsite": "" if self.use_gridsite else "#",
-            "httpd_type": "notify" if self.httpd_notifies else "exec",
+            "httpd_type": "notify" if self.httpd_notifies else "forking",
+            "httpd_stays": " -D FOREGROUND" if self.httpd_notifies else "",
+            "httpd_pidfile": "" if self.httpd_notifies else f"PIDFile={self.rundir}/panda_server_httpd.pid",
             "check_mark": "" if self.schema_blocks else "-",
             "requires": "Requires=panda.service" if self.schema_blocks else "# A mismatch of the schema stops nobody.",
         }

@@ -173,7 +173,7 @@ def test_a_schema_that_does_not_fit_blocks_only_where_wanted() -> None:
     assert "Requires=panda.service" not in code_of("panda_httpd.service")
 
 
-@pytest.mark.parametrize(("notifies", "kind"), [(True, "notify"), (False, "exec")])
+@pytest.mark.parametrize(("notifies", "kind"), [(True, "notify"), (False, "forking")])
 def test_apache_notifies_systemd_where_it_can(notifies: bool, kind: str) -> None:
     assert f"Type={kind}" in code_of("panda_httpd.service", Site(httpd_notifies=notifies))
 
