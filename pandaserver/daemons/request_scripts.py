@@ -28,7 +28,7 @@ class Request(Protocol):
 def run_requests(kind: RequestKind, handle: Handle, tell: Tell, log: LogWrapper) -> dict[Fate, int]:
     """Work through the requests of that kind on this machine."""
     counts = work_through(configuration().server.cache_dir, kind, handle, tell, log)
-    log.info(" ".join(["done", *(f"{fate.value}={counts[fate]}" for fate in Fate)]))
+    log.info(" ".join(["requests", *(f"{fate.value}={counts[fate]}" for fate in Fate)]))
     return counts
 
 

@@ -56,7 +56,8 @@ class EventPickingRequest:
     @property
     def about(self) -> str:
         """What it is about, in a few words."""
-        return f"{len(self.run_events)} events for {self.texts.get('userDatasetName') or 'no dataset'}"
+        dataset = self.texts.get("userDatasetName")
+        return f"{len(self.run_events)} events" + (f" for {dataset}" if dataset else "")
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class WorkflowRequest:
     @property
     def about(self) -> str:
         """What it is about, in a few words."""
-        return f"workflow with outputs in {self.data.get('outDS') or 'no dataset'}"
+        outputs = self.data.get("outDS")
+        return f"workflow with outputs in {outputs}" if outputs else "workflow"
 
 
 def now_text(now: datetime) -> str:

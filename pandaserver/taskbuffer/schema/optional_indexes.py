@@ -52,6 +52,10 @@ OPTIONAL_INDEXES: Final[dict[str, dict[str, str]]] = {
         "filestable4_lfn_idx": "lfn",
         "filestable4_taskfileid_idx": "jediTaskID, datasetID, fileID",
     },
+    "filesTable_ARCH": {
+        "file_arch_task_dset_fileid_idx": "jediTaskID, datasetID, fileID, PandaID",
+        "files_arch_lfn_idx": "lfn",
+    },
     "jobsActive4": {
         "jobsactive4_compsitestatus_idx": "computingSite, jobStatus",
         "jobsactive4_csite_label_prior3": "computingSite, prodSourceLabel, currentPriority, jobStatus, maxDiskCount, commandToPilot",
@@ -67,6 +71,22 @@ OPTIONAL_INDEXES: Final[dict[str, dict[str, str]]] = {
         "jobsactive4_stat_label_wgr_idx": "jobStatus, prodSourceLabel, workingGroup",
         "jobsactive4_workqueue_idx": "workQueue_ID, cloud, jobStatus, prodSourceLabel, currentPriority",
         "jobsactive_statechangetime_idx": "stateChangeTime",
+    },
+    "jobsArchived": {
+        "job_prodlabel_status_idx": "prodSourceLabel, jobStatus",
+        "jobs_batchid_idx": "batchID",
+        "jobs_comsite_3attr_pandaid_idx": "computingSite, jobStatus, prodSourceLabel, processingType, PandaID",
+        "jobs_exeerrorcode_idx": "exeErrorCode",
+        "jobs_jeditaskid_pandaid_idx": "jediTaskID, PandaID",
+        "jobs_jobdefid_produsername_idx": "jobDefinitionID, prodUserName",
+        "jobs_jobname_idx": "jobName",
+        "jobs_jobsetid_produsername_idx": "jobsetID, prodUserName",
+        "jobs_produsername_4attr_idx": "prodUserName, jobStatus, prodSourceLabel, jobsetID, jobDefinitionID",
+        "jobs_specialhandling_idx": "specialHandling",
+        "jobs_statechangetime_idx": "stateChangeTime",
+        "jobs_taskid_3attr_pandaid_idx": "taskID, prodSourceLabel, jobStatus, processingType, PandaID",
+        "jobs_upper_produsername_idx": "upper(prodUserName)",
+        "jobsarchived_reqid_idx": "reqID",
     },
     "jobsArchived4": {
         "jobs_destinationdblock_idx": "destinationDBlock",
