@@ -6,6 +6,7 @@ Field order is wire order (see :mod:`pandaserver.taskbuffer.JobSpec`); the last 
 from __future__ import annotations
 
 from dataclasses import dataclass, fields
+from operator import attrgetter
 from typing import Any, Final
 
 
@@ -37,18 +38,12 @@ class FileSpec:
     attemptNr: int | None = None  # server only
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return _rebuild, tuple(getattr(self, name) for name in FILE_ATTRIBUTES)
-
-
-def _rebuild(*values: Any) -> FileSpec:
-    spec = FileSpec.__new__(FileSpec)
-    for name, value in zip(FILE_ATTRIBUTES, values, strict=True):
-        setattr(spec, name, value)
-    return spec
+        return FileSpec, _values_of(self)
 
 
 #: Attribute names in wire order; also the columns of filesTable4 that a specification carries.
 FILE_ATTRIBUTES: Final = tuple(f.name for f in fields(FileSpec))
+_values_of: Final = attrgetter(*FILE_ATTRIBUTES)
 
 #: How many of them clients send; the rest are known to servers only.
 CLIENT_FILE_ATTRIBUTES: Final = 18

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
 from datetime import datetime
+from operator import attrgetter
 from typing import Any, Final
 
 from pandaserver.taskbuffer.FileSpec import FileSpec
@@ -155,17 +156,11 @@ class JobSpec:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as one tuple: frames carry many jobs, and a dictionary of 128 names costs more than the values."""
-        return _rebuild, tuple(getattr(self, name) for name in _STORED)
-
-
-def _rebuild(*values: Any) -> JobSpec:
-    spec = JobSpec.__new__(JobSpec)
-    for name, value in zip(_STORED, values, strict=True):
-        setattr(spec, name, value)
-    return spec
+        return JobSpec, _values_of(self)
 
 
 _STORED: Final = tuple(f.name for f in fields(JobSpec))
+_values_of: Final = attrgetter(*_STORED)
 
 #: Attribute names in wire order: what clients exchange.
 JOB_ATTRIBUTES: Final = tuple(name for name in _STORED if name not in ("meanCoreCount", "Files"))
