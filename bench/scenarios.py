@@ -124,9 +124,10 @@ class Scenarios:
     def _waiting(self) -> None:
         for level in self._plan.levels:
             for queues, where in ((SINGLE,), "1"), (SPREAD, "200"):
-                if where == "200" and not self._plan.spread_levels:
-                    continue
-                self.results.append(self._at_level(f"getJob {level} at {where}", queues, level))
+                name = f"getJob {level} at {where}"
+                known = any(measured.name == name for measured in self.results)
+                if not known and (where == "1" or self._plan.spread_levels):
+                    self.results.append(self._at_level(name, queues, level))
 
     def _at_level(self, name: str, queues: Sequence[str], level: int) -> Measured:
         """Measure getJob in rounds that take few of the waiting jobs each."""
