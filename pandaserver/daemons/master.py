@@ -18,6 +18,7 @@ from pandaserver.config.panda_config import PandaConfig, load
 from pandaserver.config.settings import DaemonSettings
 from pandaserver.daemons.locations import status_file
 from pandaserver.daemons.pidfile import AlreadyRunning, PidFile
+from pandaserver.daemons.service_manager import ServiceManager
 from pandaserver.daemons.status import StatusFile
 from pandaserver.daemons.supervisor import Master
 
@@ -119,11 +120,12 @@ def _run(config: PandaConfig, pidfile: PidFile | None) -> int:
     for finding in config.findings:
         log.warning(f"configuration {finding}")
     status = StatusFile(status_file(os.environ, config.logger), log)
+    service = ServiceManager(os.environ, log)
     if pidfile is None:
-        return Master(config, read_config, worker.live, log, status).run()
+        return Master(config, read_config, worker.live, log, status, service).run()
     pidfile.write()
     try:
-        return Master(config, read_config, worker.live, log, status, pidfile.close).run()
+        return Master(config, read_config, worker.live, log, status, service, pidfile.close).run()
     finally:
         pidfile.remove()
 

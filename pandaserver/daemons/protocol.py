@@ -20,6 +20,7 @@ class Report(StrEnum):
 
     ready = "ready"
     unusable = "unusable"  # why no worker can ever be ready, such as an old database schema
+    held_until = "held_until"  # instant of the monotonic clock by which a `sync` script has lost its lease
     ended = "ended"  # outcome, seconds, seconds to wait if skipped, memory in MB
 
 

@@ -39,23 +39,25 @@ class Schedule:
     def __init__(self, specs: Iterable[DaemonSpec], now: float) -> None:
         self._entries = {spec.name: Entry(spec, due=now) for spec in specs}
         self._queue: deque[str] = deque()
+        self._removed: dict[str, Entry] = {}  # by a reload; a run may still be in progress, and they may come back
 
     def __iter__(self) -> Iterator[Entry]:
         return iter(self._entries.values())
 
     def reload(self, specs: Iterable[DaemonSpec], now: float) -> None:
         """Take other specifications into use. A script that stays keeps its state and its last start."""
-        before = self._entries
+        before = self._removed | self._entries
         self._entries = {}
         for spec in specs:
             entry = before.get(spec.name) or Entry(spec, due=now)
             entry.spec = spec
             if entry.state is State.running:
                 entry.due = entry.started + spec.period
-            elif entry.state is State.idle and entry.last_start is not None:
-                entry.due = entry.last_start + spec.period
+            elif entry.state is State.idle:
+                entry.due = now if entry.last_start is None else max(now, entry.last_start + spec.period)
             self._entries[spec.name] = entry
         self._queue = deque(name for name in self._queue if name in self._entries)
+        self._removed = {name: _dequeued(entry) for name, entry in before.items() if name not in self._entries}
 
     def queue_due(self, now: float) -> list[DaemonSpec]:
         """Queue the scripts that are due, in the order of the configuration, and return them."""
@@ -103,9 +105,15 @@ class Schedule:
         return [(entry.spec, now - entry.due) for entry in late]
 
     def _running(self, name: str) -> Entry | None:
-        """Return the entry; None if a reload dropped it during the run."""
-        entry = self._entries.get(name)
+        """Return the entry, also if a reload removed it during the run; None if it is not running."""
+        entry = self._entries.get(name) or self._removed.get(name)
         return entry if entry is not None and entry.state is State.running else None
+
+
+def _dequeued(entry: Entry) -> Entry:
+    if entry.state is State.queued:
+        entry.state = State.idle
+    return entry
 
 
 def _warning_due(entry: Entry) -> float:

@@ -17,6 +17,7 @@ from pandaserver.config.panda_config import PandaConfig
 from pandaserver.daemons.process_tree import adopt_orphans, children, kill_tree
 from pandaserver.daemons.protocol import Outcome, Report
 from pandaserver.daemons.schedule import Schedule
+from pandaserver.daemons.service_manager import ServiceManager
 from pandaserver.daemons.status import StatusFile
 from pandaserver.daemons.worker_process import NEVER, Phase, WorkerProcess, fork_worker
 from pandaserver.srvcore.backoff import Backoff
@@ -38,6 +39,7 @@ class Master:
         life: WorkerLife,
         log: logging.Logger,
         status: StatusFile,
+        service: ServiceManager,
         close_in_worker: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
@@ -45,6 +47,7 @@ class Master:
         self._life = life
         self._log = log
         self._status = status
+        self._service = service
         self._close_in_worker = close_in_worker
         self._schedule = Schedule(config.daemon.daemons, monotonic())
         self._selector = selectors.DefaultSelector()
@@ -62,6 +65,7 @@ class Master:
         """Work until SIGTERM or SIGINT, or until no worker can ever start, and return the exit code."""
         self._prepare()
         self._log.info(f"master started pid={os.getpid()} n_proc={self._config.daemon.n_proc}")
+        self._service.ready()  # whether or not the database is there: without it workers are tried again and again
         try:
             while not self._is_over(monotonic()):
                 self._tick(monotonic())
@@ -92,10 +96,14 @@ class Master:
     def _tell(self, state: str, now: float) -> None:
         phases = [worker.phase.value for worker in self._workers.values()]
         self._status.beat(now, state, self._config.daemon.n_proc, phases, self._schedule)
+        busy = phases.count(Phase.busy.value)
+        self._service.beat(now, f"{state}: {busy} of {len(phases)} workers busy, {self._config.daemon.n_proc} wanted")
 
     def _kill_overdue(self, now: float) -> None:
-        for worker in [worker for worker in self._workers.values() if now >= worker.deadline]:
-            if worker.phase is Phase.busy and worker.spec is not None:
+        for worker in [worker for worker in self._workers.values() if now >= min(worker.deadline, worker.lease_end)]:
+            if now >= worker.lease_end and worker.spec is not None:
+                self._log.warning(f"daemon={worker.spec.name} pid={worker.pid} cannot renew its lock, killing it")
+            elif worker.phase is Phase.busy and worker.spec is not None:
                 limit = "its timeout" if self._stop_deadline is None else "stop_timeout"
                 self._log.warning(
                     f"daemon={worker.spec.name} pid={worker.pid} exceeding {limit} after "
@@ -141,7 +149,11 @@ class Master:
         self._log.info(f"pid list changed pids={','.join(map(str, self._workers))}")
 
     def _until_next_event(self, now: float) -> float | None:
-        moments = [self._status.next_beat, *(worker.deadline for worker in self._workers.values())]
+        moments = [
+            self._status.next_beat,
+            self._service.next_beat,
+            *(min(worker.deadline, worker.lease_end) for worker in self._workers.values()),
+        ]
         if self._stop_deadline is None:
             moments += [worker.expires for worker in self._idle()]
             moments.append(self._schedule.next_event())
@@ -177,6 +189,8 @@ class Master:
                 self._log.critical(f"no worker can start: {facts[0]}")
                 self._exit_code = 1
                 self._stop(monotonic())
+            elif kind == Report.held_until:
+                worker.lease_end = facts[0]
             elif kind == Report.ended:
                 self._ended(worker, *facts)
 
@@ -287,6 +301,7 @@ class Master:
         """Start no more scripts and let the running ones end within stop_timeout; the second time, at once."""
         patience = float(self._config.daemon.stop_timeout) if self._stop_deadline is None else 0.0
         first = self._stop_deadline is None
+        self._service.stopping()
         self._status.changed()
         self._stop_deadline = now + patience
         for worker in self._workers.values():
@@ -302,6 +317,14 @@ class Master:
 
     def _reload(self, now: float) -> None:
         """Take the configuration as it is now; workers that know the former one are replaced between scripts."""
+        if self._stop_deadline is not None:
+            return
+        self._service.reloading()
+        self._take_configuration(now)
+        if self._stop_deadline is None:
+            self._service.ready()
+
+    def _take_configuration(self, now: float) -> None:
         try:
             config = self._read_config()
         except ConfigurationError as error:

@@ -90,7 +90,7 @@ class Worker:
         self._log.info(f"start daemon={spec.name} module={spec.module}")
         try:
             if spec.sync:
-                with exclusive_run(spec, self._tbuf, self._make_task_buffer, self._log) as fenced:
+                with exclusive_run(spec, self._tbuf, self._make_task_buffer, self._log, self._held_until) as fenced:
                     run_script(spec, fenced, self._lock_pool, self._must_stop)
             else:
                 run_script(spec, self._tbuf, self._lock_pool, self._must_stop)
@@ -102,6 +102,9 @@ class Worker:
             return Outcome.failed, 0.0, f"{type(error).__name__}: {error}"
         self._log.info(f"finish daemon={spec.name}")
         return Outcome.done, 0.0, ""
+
+    def _held_until(self, end: float) -> None:
+        send_line(self._sock, Report.held_until, end)
 
     def _must_stop(self) -> bool:
         """Tell whether the master wants us to end, or is gone: during a run it has nothing else to tell."""

@@ -42,6 +42,7 @@ class WorkerProcess:
     sock: socket.socket
     expires: float
     deadline: float
+    lease_end: float = NEVER  # when a run without renewed lease has to be ended, as another machine may begin one
     phase: Phase = Phase.starting
     spec: DaemonSpec | None = None
     started: float = 0.0
@@ -53,7 +54,7 @@ class WorkerProcess:
 
     def becomes_idle(self) -> None:
         """Note that the worker waits for an order."""
-        self.phase, self.spec, self.deadline = Phase.idle, None, NEVER
+        self.phase, self.spec, self.deadline, self.lease_end = Phase.idle, None, NEVER, NEVER
 
     def run(self, spec: DaemonSpec, now: float) -> None:
         """Order a run. Raises OSError if the worker is gone."""

@@ -13,7 +13,7 @@ import psutil
 import pytest
 
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
-from tests.chaos.daemon_rig import Daemon, Event, gaps, wait_until
+from tests.chaos.daemon_rig import Daemon, Event, gaps, is_gone, wait_until
 
 pytestmark = pytest.mark.slow
 LATENESS = 0.6
@@ -67,6 +67,8 @@ def test_a_holder_that_slept_past_its_lease_cannot_commit(machines: tuple[Daemon
     start_all(machines, {"period": 2, "timeout": 60, "act": ["commit_late", 0]})
     wait_until(lambda: bool(machines[0].starts("shared")))
     sleeper = machines[0].events("shared", "start")[0].pid
+    master = psutil.Process(psutil.Process(sleeper).ppid())
+    master.suspend()  # else it would kill the sleeper before the lease ends
     os.kill(sleeper, signal.SIGSTOP)
     wait_until(lambda: len(machines[0].starts("shared")) == 2)
     Path(f"{machines[0].events_path}.taken").touch()
@@ -75,6 +77,19 @@ def test_a_holder_that_slept_past_its_lease_cannot_commit(machines: tuple[Daemon
     wait_until(lambda: any(event.what.startswith("refused") for event in machines[0].events("shared")))
     refused = next(event for event in machines[0].events("shared") if event.what.startswith("refused"))
     assert (refused.pid, refused.what) == (sleeper, "refused:Conflict")
+    master.resume()
+
+
+def test_a_holder_that_cannot_renew_its_lease_is_killed_before_another_starts(machines: tuple[Daemon, Daemon]) -> None:
+    start_all(machines, {"period": 4, "timeout": 60, "act": ["nap", 60]})
+    wait_until(lambda: bool(machines[0].starts("shared")))
+    start = machines[0].events("shared", "start")[0]
+    os.kill(start.pid, signal.SIGSTOP)
+    wait_until(lambda: is_gone(start.pid))
+    assert len(machines[0].starts("shared")) == 1
+    assert "cannot renew its lock, killing it" in machines[0].output() + machines[1].output()
+    wait_until(lambda: len(machines[0].starts("shared")) == 2)
+    assert machines[0].starts("shared")[1] - start.time > 4 - LATENESS
 
 
 def test_workers_stop_for_good_when_the_schema_is_too_old(machines: tuple[Daemon, Daemon]) -> None:

@@ -109,6 +109,32 @@ def test_a_reload_does_not_start_a_running_script_again(schedule: Schedule) -> N
     assert [entry.state for entry in schedule] == [State.running]
 
 
+def test_a_script_that_comes_back_while_it_still_runs_is_not_started_again(schedule: Schedule) -> None:
+    run(schedule, 1000.0)
+    schedule.reload([spec("other")], now=1001.0)
+    schedule.reload([spec()], now=1002.0)
+    assert schedule.queue_due(1059.0) == []
+    schedule.ended("add_main")
+    assert names(schedule.queue_due(1060.0)) == ["add_main"]
+
+
+@pytest.mark.parametrize(("back", "due"), [(1010.0, 1060.0), (9000.0, 9000.0)])
+def test_a_script_that_comes_back_keeps_its_period_and_is_not_late(schedule: Schedule, back: float, due: float) -> None:
+    run(schedule, 1000.0)
+    schedule.ended("add_main")
+    schedule.reload([spec("other")], now=1001.0)
+    schedule.reload([spec()], now=back)
+    assert schedule.next_event() == due
+
+
+def test_a_script_that_was_queued_when_it_went_is_queued_again_when_it_comes_back(schedule: Schedule) -> None:
+    schedule.queue_due(1000.0)
+    schedule.reload([], now=1001.0)
+    assert schedule.start_next(1001.0) is None
+    schedule.reload([spec()], now=1002.0)
+    assert names(schedule.queue_due(1002.0)) == ["add_main"]
+
+
 def test_the_end_of_a_script_that_a_reload_dropped_is_ignored(schedule: Schedule) -> None:
     run(schedule, 1000.0)
     schedule.reload([spec("other")], now=1001.0)
