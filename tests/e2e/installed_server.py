@@ -155,9 +155,10 @@ class InstalledServer:
 
     # ---- looking at it
 
-    def is_alive(self) -> str:
+    def is_alive(self, port: int = 0) -> str:
         """Return what the server says about itself."""
-        with urllib.request.urlopen(f"http://localhost:{self.port}/server/panda/isAlive", timeout=30) as reply:
+        url = f"http://localhost:{port or self.port}/server/panda/isAlive"
+        with urllib.request.urlopen(url, timeout=30) as reply:
             text: str = reply.read().decode()
             return text
 

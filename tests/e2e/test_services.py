@@ -200,9 +200,9 @@ def test_the_variables_of_the_environment_decide(stopped: InstalledServer) -> No
     sysconfig.write_text(lines + text)
     try:
         assert stopped.service("start-httpd").returncode == OK
+        assert stopped.is_alive(variables["PORT"]) == "alive=yes"  # now they have started
         wsgi = [one for one in processes(stopped) if " ".join(words(one)).startswith("(wsgi:")]
-        for name in ("PORT", "PORT_SSL"):
-            socket.create_connection(("localhost", variables[name]), timeout=10).close()
+        socket.create_connection(("localhost", variables["PORT_SSL"]), timeout=10).close()
     finally:
         stopped.service("stop-httpd")
         sysconfig.write_text(text)
