@@ -27,6 +27,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     message,
     metric,
     parameter,
+    retention,
     sandbox,
     secret,
     site_activity,
@@ -162,8 +163,10 @@ class TaskBuffer:
 
     # -- the archive, and what is forgotten
     archiveJobs = proxied(job_archive.archive_jobs)
-    forgetHistory = proxied(job_archive.forget_history)
-    forgetAnswers = proxied(job_archive.forget_answers)
+    forgetHistory = proxied(retention.forget_history)
+    forgetWorkers = proxied(retention.forget_workers)
+    forgetSandboxes = proxied(retention.forget_sandboxes)
+    forgetAnswers = proxied(retention.forget_answers)
 
     # -- outgoing messages
     waitingMessages = proxied(message.waiting_messages)

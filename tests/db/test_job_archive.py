@@ -13,6 +13,7 @@ from pandaserver.daemons.scripts import archive_jobs
 from pandaserver.srvcore.errors import PandaError
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.db_proxy_mods import job_archive
+from pandaserver.taskbuffer.db_proxy_mods.sandbox import Sandbox
 from pandaserver.taskbuffer.FileSpec import FILE_ATTRIBUTES
 from pandaserver.taskbuffer.JobSpec import JOB_COLUMNS
 from pandaserver.taskbuffer.local_bridge import LocalBridge
@@ -193,6 +194,27 @@ def test_a_job_of_any_status_that_ended_moves(tbuf: TaskBuffer) -> None:
     ids: Sequence[int] = [put_old(tbuf, status=status) for status in ("finished", "failed", "cancelled", "closed")]
     archive_jobs.main(tbuf=tbuf)
     assert archived(tbuf) == ids
+
+
+def test_old_workers_and_records_of_uploads_are_forgotten(tbuf: TaskBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(archive_jobs, "ROWS", 2)
+    for number, days in enumerate((95, 93, 91, 89)):
+        worker = {"harvesterID": "h", "workerID": number}
+        insert(tbuf, "Harvester_Workers", minutes_ago={"lastUpdate": days * 1440}, status="finished", **worker)
+        insert(tbuf, "Harvester_Rel_Jobs_Workers", minutes_ago={"lastUpdate": days * 1440}, PandaID=number, **worker)
+        upload = Sandbox("jane", "host", f"file{number}", 1, "1")
+        tbuf.insertSandboxFileInfo(upload)
+        change(
+            tbuf,
+            "UPDATE ATLAS_PANDAMETA.userCacheUsage SET creationTime = CURRENT_TIMESTAMP - :n * INTERVAL '1' DAY, "
+            "modificationTime = CURRENT_TIMESTAMP - :n * INTERVAL '1' DAY WHERE fileName = :name",
+            n=days,
+            name=f"file{number}",
+        )
+    archive_jobs.main(tbuf=tbuf)
+    for table in ("Harvester_Workers", "Harvester_Rel_Jobs_Workers"):
+        assert read(tbuf, f"SELECT workerID FROM ATLAS_PANDA.{table}") == [(3,)]
+    assert read(tbuf, "SELECT fileName FROM ATLAS_PANDAMETA.userCacheUsage") == [("file3",)]
 
 
 def test_old_history_and_old_answers_are_forgotten(tbuf: TaskBuffer, monkeypatch: pytest.MonkeyPatch) -> None:

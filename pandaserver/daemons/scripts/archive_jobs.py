@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 from typing import Any, Final
 
@@ -29,7 +29,7 @@ STRETCH: Final = 1200.0
 
 
 def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:
-    """Do both. Arguments: days after which ended jobs are moved (7), and after which history is forgotten (90)."""
+    """Do everything. Arguments: days after which ended jobs are moved (7), and others are forgotten (90)."""
     tbuf = required(tbuf)
     live_days = float(argv[1]) if len(argv) > 1 else LIVE_DAYS
     history_days = float(argv[2]) if len(argv) > 2 else HISTORY_DAYS
@@ -37,7 +37,9 @@ def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> 
         LogWrapper(_log, None),
         {
             "archived": lambda: move_jobs(tbuf, live_days),
-            "history": lambda: forget_history(tbuf, history_days),
+            "history": lambda: repeat(lambda: tbuf.forgetHistory(history_days, ROWS)),
+            "workers": lambda: repeat(lambda: tbuf.forgetWorkers(history_days, ROWS)),
+            "uploads": lambda: tbuf.forgetSandboxes(history_days),
             "answers": lambda: tbuf.forgetAnswers(ANSWER_DAYS),
         },
     )
@@ -57,11 +59,11 @@ def move_jobs(tbuf: TaskBuffer, days: float, stretch: float = STRETCH) -> int:
     return total
 
 
-def forget_history(tbuf: TaskBuffer, days: float, stretch: float = STRETCH) -> int:
-    """Delete old history until none is left or the time is over."""
+def repeat(forget: Callable[[], int], stretch: float = STRETCH) -> int:
+    """Forget rows until less than a batch is found or the time is over."""
     total, until = 0, monotonic() + stretch
     while monotonic() < until:
-        deleted = tbuf.forgetHistory(days, ROWS)
+        deleted = forget()
         total += deleted
         if deleted < ROWS:
             break

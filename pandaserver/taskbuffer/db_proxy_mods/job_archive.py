@@ -98,21 +98,6 @@ ARCHIVED_FILES: Final = f"""
     ORDER BY PandaID, row_ID
 """
 
-#: The numbers of history rows rise with time, so the oldest rows are the first of the primary key.
-OLDEST_HISTORY: Final = """
-    SELECT statusLogID FROM (
-        SELECT statusLogID, modificationTime FROM ATLAS_PANDA.jobs_StatusLog
-        ORDER BY statusLogID FETCH FIRST :n ROWS ONLY
-    ) oldest
-    WHERE oldest.modificationTime < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY
-"""
-
-FORGET_HISTORY: Final = "DELETE FROM ATLAS_PANDA.jobs_StatusLog WHERE statusLogID IN (:ids[])"
-
-FORGET_ANSWERS: Final = """
-    DELETE FROM ATLAS_PANDA.panda_idempotency WHERE creationTime < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY
-"""
-
 
 @dataclass(frozen=True, slots=True)
 class Archived:
@@ -142,19 +127,6 @@ def archive_jobs(tx: Transaction, days: float, limit: int, stuck: Sequence[int] 
     for text in (*DELETE, DELETE_JOBS[ARCHIVED]) if equal else ():
         tx.change(text, ids=equal)
     return Archived(tuple(equal), tuple(sorted(different)))
-
-
-@operation(timeout=60)
-def forget_history(tx: Transaction, days: float, limit: int = 1000) -> int:
-    """Delete up to a thousand of the oldest history rows that are older than so many days; return how many."""
-    ids = [row[0] for row in tx.rows(OLDEST_HISTORY, days=days, n=min(limit, 1000))]
-    return tx.change(FORGET_HISTORY, ids=ids) if ids else 0
-
-
-@operation(timeout=60)
-def forget_answers(tx: Transaction, days: float) -> int:
-    """Delete what requests with an idempotency key were answered so many days ago; return how many."""
-    return tx.change(FORGET_ANSWERS, days=days)
 
 
 def load_archived(tx: Transaction, ids: Sequence[int], days: float) -> list[JobSpec]:
