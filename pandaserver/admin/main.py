@@ -24,6 +24,7 @@ COMMANDS: Final[dict[str, str]] = {
     "script": "pandaserver.admin.script_command:script",
     "render": "pandaserver.admin.render_command:render",
     "config-diff": "pandaserver.admin.config_diff_command:config_diff",
+    "container": "pandaserver.admin.container_command:container",
 }
 
 
