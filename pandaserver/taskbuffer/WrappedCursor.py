@@ -40,6 +40,12 @@ class WrappedCursor:
         self.columns = statement.columns
         self._expressions = statement.expressions
 
+    def execute_later(self, sql: str, binds: Binds) -> None:
+        """Compile a canonical statement and execute it now, or in one trip with the next one."""
+        statement = self.dialect.statement(sql)
+        text, values = self.dialect.bound(statement, binds, self._outgoing)
+        self._run(text, values, later=True)
+
     def execute_native(self, text: str, values: Sequence[Any] = ()) -> None:
         """Execute text of the backend with positional values."""
         self._run(text, [self._outgoing(value) for value in values])
@@ -86,13 +92,16 @@ class WrappedCursor:
             tuple(time_if_text_of_one(v) if n in self._expressions else v for n, v in enumerate(row)) for row in rows
         ]
 
-    def _run(self, text: str, values: Any, *, nowait: bool = False, many: bool = False) -> None:
+    def _run(self, text: str, values: Any, *, nowait: bool = False, many: bool = False, later: bool = False) -> None:
         self.statements += 1
         if self._dump_sql:
             dump(text, values)
         try:
             if many:
                 self.rowcount = self.session.execute_many(text, values)
+                return
+            if later:
+                self.session.later(text, values)
                 return
             self._cursor = self.session.execute(text, values)
         except Exception as raised:

@@ -98,6 +98,10 @@ class Transaction:
 
         return self.run(write)
 
+    def change_later(self, sql: str, /, **binds: Any) -> None:
+        """Execute a change whose count nobody needs; its error may come with the next statement or with the commit."""
+        self.run(lambda: self.cursor.execute_later(sql, binds))
+
     def change_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> int:
         """Execute one statement without lists once for each set of binds."""
         return self.run(lambda: self.cursor.execute_many(sql, rows)) if rows else 0

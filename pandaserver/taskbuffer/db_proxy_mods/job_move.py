@@ -186,16 +186,16 @@ def _move_from(
     else:
         assignments, values = _assignments(with_status)
         count = tx.change(_copy_text(table, home, assignments), ids=ids, **values)
-        tx.change(DELETE_JOBS[table], ids=ids)
+        tx.change_later(DELETE_JOBS[table], ids=ids)
         if home == ARCHIVED:
             for statement in SETTLE:
-                tx.change(statement, ids=ids)
+                tx.change_later(statement, ids=ids)
     if count == 0 and not locked:
         return []
     if count != len(ids):
         raise RuntimeError(f"{len(ids)} locked jobs of {table} should become {target}, but {count} did")
     if tx.settings.record_statuschange:
-        tx.change(HISTORY[home], ids=ids, host=tx.settings.hostname)
+        tx.change_later(HISTORY[home], ids=ids, host=tx.settings.hostname)
     if target not in SILENT:
         _announce(tx, home, ids)
     if home == ARCHIVED and tx.settings.mail_users:

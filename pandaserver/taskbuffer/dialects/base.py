@@ -58,6 +58,10 @@ class Session(ABC):
     def execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Any:
         """Execute native text and return the driver's cursor."""
 
+    def later(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Execute text whose outcome nobody asks for: now, or in one trip with what follows."""
+        self.execute(text, values)
+
     @abstractmethod
     def execute_many(self, text: str, rows: Sequence[Sequence[Any]]) -> int:
         """Execute native text with positional placeholders once a row and return how many rows it affected."""

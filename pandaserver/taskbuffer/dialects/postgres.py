@@ -146,10 +146,11 @@ class PostgresSession(Session):
         self._pending: list[str] = []
         self._seconds = 0.0  # what the server allows a statement now
         self._began = False
+        self._owes = False  # something that was asked for is in _pending
 
     def begin(self, *, read_only: bool, seconds: float) -> None:
         self._pending = [f"BEGIN{' READ ONLY' if read_only else ''}"]
-        self._began = False
+        self._began = self._owes = False
         self._set_limit(seconds)
 
     def limit(self, seconds: float) -> None:
@@ -165,7 +166,7 @@ class PostgresSession(Session):
     def execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Cursor:
         pending, self._pending = self._pending, []
         if pending:
-            text = f"{'; '.join(pending)}; {text}"
+            text = f"{'; '.join(pending).replace('%', '%%')}; {text}"
         try:
             self._cursor.execute(text, values)
         except (TypeError, ValueError, LookupError):  # a value that the driver cannot write: nothing was sent
@@ -175,6 +176,11 @@ class PostgresSession(Session):
             self._began = self._began or not self._pending
         return self._cursor
 
+    def later(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> None:
+        """Send it in front of the next statement."""
+        self._pending.append(self._cursor.mogrify(text, values).decode())
+        self._owes = True
+
     def execute_many(self, text: str, rows: Sequence[Any]) -> int:
         """Send one row after the other: only so is every row counted."""
         affected = 0
@@ -183,7 +189,7 @@ class PostgresSession(Session):
         return affected
 
     def commit(self) -> None:
-        if self._began:
+        if self._began or self._owes:
             self._end("COMMIT")
             if self._cursor.statusmessage != "COMMIT":
                 raise DatabaseError("PostgreSQL rolled back instead of committing")
@@ -193,20 +199,31 @@ class PostgresSession(Session):
         if self._began:
             self._end("ROLLBACK")
         self._pending.clear()
+        self._owes = False
 
     def _end(self, how: str) -> None:
+        from psycopg2 import Error
+        from psycopg2.extensions import TRANSACTION_STATUS_INERROR
+
         pending, self._pending = self._pending, []
-        self._began = False
+        self._began = self._owes = False
         # A failed statement must be undone before the commit, even when no other statement followed it.
-        self._cursor.execute("; ".join([*pending, how]) if how == "COMMIT" else how)
+        try:
+            self._cursor.execute("; ".join([*pending, how]) if how == "COMMIT" else how)
+        except Error as raised:
+            if self.lost or self._connection.get_transaction_status() != TRANSACTION_STATUS_INERROR:
+                raise
+            # What travelled with the commit failed, so the commit was not reached: this is known to be undone.
+            self._cursor.execute("ROLLBACK")
+            raise (self.error(raised) or raised) from raised
 
     def savepoint(self, name: str) -> None:
         self._pending.append(f"SAVEPOINT {name}")
 
     def undo(self, name: str) -> None:
         mark = f"SAVEPOINT {name}"
-        if mark in self._pending:  # never sent
-            self._pending.remove(mark)
+        if mark in self._pending:  # neither it was sent, nor what came after it
+            del self._pending[self._pending.index(mark) :]
         else:
             self._pending.append(f"ROLLBACK TO {name}; RELEASE {name}")
 
