@@ -207,3 +207,19 @@ def test_the_variables_of_the_environment_decide(stopped: InstalledServer) -> No
         stopped.service("stop-httpd")
         sysconfig.write_text(text)
     assert len(wsgi) == 3
+
+
+def test_the_prefork_model_serves_too(stopped: InstalledServer) -> None:
+    conf = stopped.layout.etc / "panda_server-httpd.conf"
+    text = conf.read_text()
+    stopped.render("--mpm=prefork")
+    conf.write_bytes(conf.with_name(f"{conf.name}.rpmnew").read_bytes())
+    try:
+        assert stopped.service("start-httpd").returncode == OK
+        assert stopped.is_alive() == "alive=yes"
+        assert stopped.service("reload", "panda_httpd").returncode == OK
+        assert stopped.is_alive() == "alive=yes"
+    finally:
+        stopped.service("stop-httpd")
+        conf.write_text(text)
+        stopped.render()

@@ -29,7 +29,8 @@ def machine(installed: InstalledServer) -> Iterator[Machine]:
     etc = installed.layout.etc
     (etc / "panda_server_env.systemd").write_bytes((etc / "panda_server_env.systemd.rpmnew").read_bytes())
     for unit in units.iterdir():
-        unit.write_text(unit.read_text().replace("/etc/sysconfig/panda_server_env", f"{etc}/panda_server_env.systemd"))
+        text = unit.read_text().replace("/etc/sysconfig/panda_server_env", f"{etc}/panda_server_env.systemd")
+        unit.write_text(text.replace("RestartSec=5", "RestartSec=0.2"))
     for command in (GUIDES / "systemd.txt").read_text().splitlines():
         if command.startswith("systemctl "):
             subprocess.run(["systemctl", f"--root={root}", *command.split()[1:]], check=True, capture_output=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -69,3 +70,9 @@ def test_a_command_says_what_is_new(prefix: Path) -> None:
     assert code == 1
     assert "new setting [logger] novelty, by default 1: Something that nobody knew before.\n" in text
     assert "panda_server.cfg: " not in text, "nothing is new in it"
+
+
+def test_pip_makes_the_init_scripts_executable(prefix: Path) -> None:
+    scripts = prefix / "etc" / "rc.d" / "init.d"
+    runnable = {path.name for path in scripts.iterdir() if os.access(path, os.X_OK)}
+    assert runnable == {"panda_server", "panda_httpd", "panda_daemon"}

@@ -166,9 +166,11 @@ def test_units_need_no_shell(name: str) -> None:
 
 
 def test_a_schema_that_does_not_fit_blocks_only_where_wanted() -> None:
-    assert "ExecStartPre=-/opt/panda/bin/panda-admin schema check" in code_of("panda.service")
+    assert "ExecStartPre=-/usr/bin/timeout 30 /opt/panda/bin/panda-admin check-schema" in code_of("panda.service")
     blocking = Site(schema_blocks=True)
-    assert "ExecStartPre=/opt/panda/bin/panda-admin schema check" in code_of("panda.service", blocking)
+    assert "ExecStartPre=/usr/bin/timeout 30 /opt/panda/bin/panda-admin check-schema" in code_of(
+        "panda.service", blocking
+    )
     assert "Requires=panda.service" in code_of("panda_httpd.service", blocking)
     assert "Requires=panda.service" not in code_of("panda_httpd.service")
 
