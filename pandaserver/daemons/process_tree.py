@@ -5,7 +5,10 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import select
 import signal
+import socket
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -34,21 +37,43 @@ def die_with(parent: int) -> None:
         os._exit(1)
 
 
+def die_as_tree_with(peer: socket.socket) -> None:
+    """Be killed with all descendants when the process at the other end is gone; replaces :func:`die_with`.
+
+    A thread does it, as the kernel would kill this process alone, and leave what a script started to nobody. It must be
+    able to run, so code that never gives the interpreter to other threads delays it.
+    """
+
+    def watch() -> None:
+        poll = select.poll()
+        poll.register(peer, select.POLLRDHUP)
+        poll.poll()
+        kill_tree(os.getpid())
+
+    threading.Thread(target=watch, name="master watch", daemon=True).start()
+    _prctl(PR_SET_PDEATHSIG, 0)
+
+
 def children(of: int) -> set[int]:
     """Return the direct children of a process, zombies included."""
     return {pid for pid, relation in _processes().items() if relation.parent == of}
 
 
 def kill_tree(root: int) -> None:
-    """Kill a process, its group and all descendants, wherever they moved themselves. Does not wait for the end."""
+    """Kill a process, its group and all descendants, wherever they moved themselves. Does not wait for the end.
+
+    If this process is one of them, it comes last.
+    """
     frozen: set[int] = set()
+    mine = {os.getpid()}
     for _ in range(ROUNDS):  # what is stopped can start nothing, so soon a look finds nothing new
-        new = _tree(root, _processes()) - frozen
+        new = _tree(root, _processes()) - frozen - mine
         if not new:
             break
         _send(signal.SIGSTOP, new)
         frozen |= new
-    _send(signal.SIGKILL, frozen | {root})
+    _send(signal.SIGKILL, (frozen | {root}) - mine)
+    _send(signal.SIGKILL, mine & {root})
 
 
 def _tree(root: int, processes: dict[int, _Relation]) -> set[int]:

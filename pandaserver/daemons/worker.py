@@ -17,7 +17,7 @@ from pandaserver.config.panda_config import PandaConfig, connection_settings, op
 from pandaserver.config.values import DaemonSpec
 from pandaserver.daemons.exclusive import LockedElsewhere, exclusive_run
 from pandaserver.daemons.locations import lock_directory
-from pandaserver.daemons.process_tree import adopt_orphans
+from pandaserver.daemons.process_tree import adopt_orphans, die_as_tree_with, kill_tree
 from pandaserver.daemons.protocol import LineReader, Order, Outcome, Report, send_line
 from pandaserver.daemons.script_run import run_script
 from pandaserver.srvcore.child_process import resident_megabytes
@@ -32,6 +32,7 @@ def live(sock: socket.socket, config: PandaConfig) -> int:
     """Serve the master until it says stop or is gone; return the exit code."""
     _leave_signals_to_the_master()
     adopt_orphans()
+    die_as_tree_with(sock)
     PandaLogger.configure(config.logger)
     worker = Worker(sock, config)
     return worker.serve() if worker.start() else 1
@@ -74,6 +75,7 @@ class Worker:
                 if not self._run(self._specs[arguments[0]]):
                     return 1
         self._log.warning("the master is gone, end")
+        kill_tree(os.getpid())  # with what scripts left behind; our watch may be doing the same
         return 0
 
     def _run(self, spec: DaemonSpec) -> bool:
