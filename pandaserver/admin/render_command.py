@@ -60,8 +60,8 @@ def render(out: Path | None, install: bool, **options: Any) -> None:
     directory = (out or site.prefix).absolute()
     try:
         written = write_all(site, directory)
-        written += take_into_use(directory) if install else []
-    except OSError as error:
+        written += take_into_use(directory, site.group) if install else []
+    except (OSError, LookupError) as error:
         raise click.ClickException(str(error)) from error
     for path in written:
         click.echo(path)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,15 +82,22 @@ def write_all(site: Site, directory: Path) -> list[Path]:
     return [file.write(site, directory) for file in FILES]
 
 
-def take_into_use(directory: Path) -> list[Path]:
-    """Copy each ``.rpmnew`` to its name where nothing has that name yet, and return the copies."""
+def take_into_use(directory: Path, group: str) -> list[Path]:
+    """Copy each ``.rpmnew`` to its name where nothing has that name yet, and return the copies.
+
+    A password will stand in configuration files, so they are readable for the owner and that group only. LookupError if
+    there is no such group.
+    """
     made = []
     for file in FILES:
         path = directory / file.path
         target = path.with_name(path.name.removesuffix(NEW))
-        if file.is_edited and not target.exists():
-            # A password will stand in it.
-            target.touch(mode=0o640 if target.suffix == ".cfg" else 0o644)
-            target.write_bytes(path.read_bytes())
-            made.append(target)
+        if not file.is_edited or target.exists():
+            continue
+        if target.suffix == ".cfg":
+            target.touch(mode=0o640)
+            if os.geteuid() == 0:  # otherwise the owner is the one who is going to run the server
+                os.chown(target, -1, grp.getgrnam(group).gr_gid)
+        target.write_bytes(path.read_bytes())
+        made.append(target)
     return made

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import os
 from pathlib import Path
 
 import pytest
@@ -11,12 +13,14 @@ from pandaserver.admin.main import main
 from pandaserver.deployment.files import take_into_use, write_all
 from pandaserver.deployment.site import Site
 
+MY_GROUP = grp.getgrgid(os.getegid()).gr_name
+
 
 @pytest.fixture
 def directory(tmp_path: Path) -> Path:
     """Files that are in use and as shipped."""
     write_all(Site(), tmp_path)
-    take_into_use(tmp_path)
+    take_into_use(tmp_path, MY_GROUP)
     return tmp_path / "etc" / "panda"
 
 
@@ -75,6 +79,14 @@ def test_render_writes_a_site(tmp_path: Path) -> None:
     assert "PANDA_SERVER_CONF_PORT=1080\n" in text
     assert "User=me\nGroup=us\n" in (tmp_path / "etc/systemd/system/panda_daemon.service").read_text()
     assert not (tmp_path / "etc/panda/panda_server.cfg").exists()
+
+
+def test_render_needs_the_group_that_may_read_passwords(tmp_path: Path) -> None:
+    if os.geteuid():
+        pytest.skip("only root gives files away")
+    options = ["--out", str(tmp_path), "--install", "--group", "nobody-has-this"]
+    done = CliRunner().invoke(main, ["render", *options])
+    assert (done.exit_code, "nobody-has-this" in done.output) == (1, True)
 
 
 def test_render_refuses_connections_that_apache_would_round_down(tmp_path: Path) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import grp
+import os
 import re
 import shutil
 import subprocess
@@ -17,6 +19,7 @@ from pandaserver.deployment.site import Site
 from pandaserver.deployment.template import SITE, shipped, with_settings
 from pandaserver.testing.development_ca import DevelopmentCA
 
+MY_GROUP = grp.getgrgid(os.getegid()).gr_name
 VARIABLES = {"SERVERNAME", "PORT", "PORT_SSL", "MIN_WORKERS", "MAX_WORKERS", "NUM_WSGI"}
 SETTINGS = {"SERVERNAME": "panda.example.org", "PORT": 1080, "PORT_SSL": 1443} | {
     "MIN_WORKERS": 7,
@@ -195,18 +198,19 @@ def test_systemd_makes_the_directories(tmp_path: Path) -> None:
 
 def test_the_files_of_an_administrator_are_never_overwritten(tmp_path: Path) -> None:
     write_all(Site(), tmp_path)
-    taken = take_into_use(tmp_path)
+    taken = take_into_use(tmp_path, MY_GROUP)
     for path in taken:
         path.write_text("edited")
     write_all(Site(user="other"), tmp_path)
-    assert take_into_use(tmp_path) == []
+    assert take_into_use(tmp_path, MY_GROUP) == []
     assert {path.read_text() for path in taken} == {"edited"}
 
 
 def test_a_file_with_a_password_is_not_for_everybody(tmp_path: Path) -> None:
     write_all(Site(), tmp_path)
-    take_into_use(tmp_path)
-    assert (tmp_path / "etc/panda/panda_server.cfg").stat().st_mode & 0o007 == 0
+    take_into_use(tmp_path, MY_GROUP)
+    facts = (tmp_path / "etc/panda/panda_server.cfg").stat()
+    assert (facts.st_mode & 0o777, facts.st_gid) == (0o640, os.getegid())
 
 
 def test_the_configuration_speaks_of_the_site() -> None:
