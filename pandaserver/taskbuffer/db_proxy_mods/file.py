@@ -15,4 +15,4 @@ FAIL_OUTPUTS: Final = """
 def fail_outputs(tx: Transaction, ids: Sequence[int]) -> None:
     """Give up all outputs of jobs that end without having made them."""
     if ids:
-        tx.change(FAIL_OUTPUTS, ids=list(ids))
+        tx.change_later(FAIL_OUTPUTS, ids=list(ids))

@@ -156,6 +156,12 @@ def touch_jobs(
     return sum(tx.change(sql, ids=list(chunk), **values, **(binds or {})) for chunk in _chunks(ids))
 
 
+def touch_locked(tx: Transaction, table: str, job_id: int, **changes: Any) -> None:
+    """Change columns of a job whose row the caller holds, so that nobody has to count."""
+    assignments, values = _assignments(changes)
+    tx.change_later(_update_text(table, assignments, (), sources=False), ids=[job_id], **values)
+
+
 def _move_from(
     tx: Transaction,
     table: str,

@@ -99,7 +99,7 @@ def take_output_reports(tx: Transaction, order: ReportOrder) -> list[TakenReport
     )
     if not ids:
         return []
-    tx.change(LOCK_REPORTS, ids=ids, owner=order.owner, lease=order.lease)
+    tx.change_later(LOCK_REPORTS, ids=ids, owner=order.owner, lease=order.lease)
     reports = [OutputReport(*row) for row in tx.rows(READ_REPORTS, ids=ids, owner=order.owner)]
     jobs = {job.PandaID: job for job in load_jobs(tx, ids, tables=(ACTIVE, ARCHIVED), parameters=False, metadata=True)}
     return [TakenReport(report, jobs.get(report.PandaID)) for report in reports]
@@ -131,7 +131,7 @@ def settle_output_reports(tx: Transaction, owner: str, verdicts: list[Verdict]) 
     for attempt in {v.attemptNr for v in held}:
         ids = [v.PandaID for v in held if v.attemptNr == attempt and v.PandaID not in kept]
         if ids:
-            tx.change(DELETE_REPORTS, ids=ids, attemptNr=attempt, owner=owner)
+            tx.change_later(DELETE_REPORTS, ids=ids, attemptNr=attempt, owner=owner)
     blocks = {block.name: block for verdict in done for block in verdict.blocks}
     completed = close_blocks(tx, [blocks[name] for name in sorted(blocks)])
     finished = [v for v in done if v.target is JobStatus.finished]

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from pandaserver.srvcore.errors import DuplicateKey
-from pandaserver.taskbuffer.db_proxy_mods.job_move import NOW, Sql, move_jobs, touch_jobs
+from pandaserver.taskbuffer.db_proxy_mods.job_move import NOW, Sql, move_jobs, touch_locked
 from pandaserver.taskbuffer.db_proxy_mods.pilot_retry import repeat
 from pandaserver.taskbuffer.db_proxy_mods.secret import secrets_of
 from pandaserver.taskbuffer.db_proxy_mods.worker import element_of, touch_link
@@ -133,7 +133,7 @@ def _apply(tx: Transaction, row: JobRow, report: StatusReport, verdict: Verdict)
         _tell_others(tx, row, target, changes)
         move_jobs(tx, [row.PandaID], target, by=BY_PILOT, locked=True, **changes)
     else:
-        touch_jobs(tx, ACTIVE, [row.PandaID], modificationTime=NOW, **changes)
+        touch_locked(tx, ACTIVE, row.PandaID, modificationTime=NOW, **changes)
     if report.corrupted_files and row.eventService == EVENT_SERVICE_MERGE:
         _add_corrupted_files(tx, row.PandaID, report.corrupted_files)
     if report.is_final:
@@ -164,12 +164,12 @@ def _tell_others(tx: Transaction, row: JobRow, target: JobStatus, changes: dict[
         changes["computingElement"] = element
     if target is S.running:
         touch_link(tx, row.PandaID)
-        tx.change(STARTED, site=row.computingSite, seconds=LASTSTART_STEP)
+        tx.change_later(STARTED, site=row.computingSite, seconds=LASTSTART_STEP)
 
 
 def _mark_second_pilot(tx: Transaction, row: JobRow, report: StatusReport) -> None:
     diag = f"got an update from batch id {report.columns['batchID']} while {row.batchID} runs the job"
-    touch_jobs(tx, ACTIVE, [row.PandaID], supErrorCode=EC_INVALID_BATCH_ID, supErrorDiag=diag)
+    touch_locked(tx, ACTIVE, row.PandaID, supErrorCode=EC_INVALID_BATCH_ID, supErrorDiag=diag)
 
 
 def _keep_metadata(tx: Transaction, panda_id: int, text: str) -> None:

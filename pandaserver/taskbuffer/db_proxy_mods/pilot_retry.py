@@ -63,7 +63,7 @@ def repeat(tx: Transaction, row: JobRow) -> None:
     )
     parameters = tx.value(PARAMETERS, PandaID=row.PandaID)
     if parameters and (changed := renamed(parameters, names)) != parameters:
-        tx.change(SET_PARAMETERS, PandaID=row.PandaID, jobParameters=changed)
+        tx.change_later(SET_PARAMETERS, PandaID=row.PandaID, jobParameters=changed)
 
 
 def new_names(lfns: list[str], attempt: int) -> dict[str, str]:

@@ -110,7 +110,7 @@ def lock_user(tx: Transaction, submitter: Submitter) -> User:
 
 def store_counters(tx: Transaction, user: User, dn: str) -> None:
     """Write a locked user's counters back."""
-    tx.change(
+    tx.change_later(
         UPDATE_COUNTERS,
         id=user.id,
         jobID=user.job_id,

@@ -56,7 +56,7 @@ def link_jobs(tx: Transaction, harvester_id: str, worker_id: int, site: str, ids
     )
     if not _is_registered(tx, harvester_id):
         return
-    tx.change(UNLINK, harvesterID=harvester_id, workerID=worker_id, ids=list(ids))
+    tx.change_later(UNLINK, harvesterID=harvester_id, workerID=worker_id, ids=list(ids))
     tx.insert(
         "ATLAS_PANDA.Harvester_Rel_Jobs_Workers",
         [{"harvesterID": harvester_id, "workerID": worker_id, "PandaID": pid, "lastUpdate": now} for pid in ids],
@@ -65,7 +65,7 @@ def link_jobs(tx: Transaction, harvester_id: str, worker_id: int, site: str, ids
 
 def touch_link(tx: Transaction, panda_id: int) -> None:
     """Renew the time of the links of a job that has just begun to run."""
-    tx.change(TOUCH_LINK, PandaID=panda_id)
+    tx.change_later(TOUCH_LINK, PandaID=panda_id)
 
 
 def element_of(tx: Transaction, panda_id: int) -> str | None:
