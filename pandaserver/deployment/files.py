@@ -88,6 +88,8 @@ def take_into_use(directory: Path, group: str) -> list[Path]:
     A password will stand in configuration files, so they are readable for the owner and that group only. LookupError if
     there is no such group.
     """
+    # Whoever is not root is the one who is going to run the server.
+    gid = grp.getgrnam(group).gr_gid if os.geteuid() == 0 else -1
     made = []
     for file in FILES:
         path = directory / file.path
@@ -96,8 +98,7 @@ def take_into_use(directory: Path, group: str) -> list[Path]:
             continue
         if target.suffix == ".cfg":
             target.touch(mode=0o640)
-            if os.geteuid() == 0:  # otherwise the owner is the one who is going to run the server
-                os.chown(target, -1, grp.getgrnam(group).gr_gid)
+            os.chown(target, -1, gid)
         target.write_bytes(path.read_bytes())
         made.append(target)
     return made

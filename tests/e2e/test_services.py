@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import socket
+import subprocess
 import urllib.error
 
 import psutil
@@ -14,7 +15,7 @@ from tests.e2e.conftest import free_port
 from tests.e2e.installed_server import InstalledServer
 
 #: Exit codes of the Linux Standard Base.
-OK, USAGE, NOT_CONFIGURED, NOT_RUNNING = 0, 2, 6, 7
+OK, USAGE, NOT_PERMITTED, NOT_CONFIGURED, NOT_RUNNING = 0, 2, 4, 6, 7
 RUNNING, DEAD, STOPPED = 0, 1, 3
 
 HTTPD, DAEMON = "panda_server_httpd", "panda_daemon"
@@ -120,6 +121,23 @@ def test_one_side_at_a_time(running: InstalledServer) -> None:
     with pytest.raises(urllib.error.URLError):
         running.is_alive()
     assert running.service("status", "panda_daemon").returncode == RUNNING
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+def test_somebody_else_can_stop_and_start_nothing(running: InstalledServer) -> None:
+    sysconfig = running.root / "sysconfig"
+    sysconfig.write_bytes((running.layout.etc / "panda_server.sysconfig").read_bytes())
+    somebody = f"setpriv --reuid=65534 --regid=65534 --clear-groups env PANDA_SYSCONFIG={sysconfig}".split()
+    scripts = running.prefix / "etc" / "rc.d" / "init.d"
+
+    def codes(action: str) -> list[int]:
+        names = ("panda_httpd", "panda_daemon")
+        return [subprocess.run([*somebody, scripts / name, action], check=False, cwd="/").returncode for name in names]
+
+    assert codes("stop") == [NOT_PERMITTED] * 2
+    assert codes("status") == [RUNNING] * 2
+    assert running.service("stop-daemon").returncode == OK
+    assert codes("start")[1] == NOT_PERMITTED
 
 
 def test_a_restart_gives_new_processes(running: InstalledServer) -> None:
