@@ -11,7 +11,7 @@ import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -69,18 +69,24 @@ class Container:
             **self.account.popen_arguments(),
         )
 
+    def _alone(self) -> list[str]:
+        """Return what gives a command process numbers of its own; only root can."""
+        account = ["setpriv", f"--reuid={self.account.uid}", f"--regid={self.account.gid}", "--clear-groups"]
+        return ["unshare", "--pid", "--fork", "--mount-proc", "--kill-child", *account]
+
     @contextmanager
-    def started(self, *arguments: str, command: str = "run") -> Iterator[Running]:
-        """Run the container's command, and leave nothing of it behind."""
+    def started(self, *arguments: str, command: str = "run", alone: bool = False) -> Iterator[Running]:
+        """Run the container's command, as process 1 of its own world if wanted, and leave nothing of it behind."""
+        account = {} if alone else self.account.popen_arguments()
         process = subprocess.Popen(
-            [ADMIN, "container", command, *arguments],
+            [*(self._alone() if alone else ()), ADMIN, "container", command, *arguments],
             env=self.environment(PANDA_SERVER_CONF_NUM_WSGI="1"),
             cwd="/",
             stdin=subprocess.DEVNULL,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            **self.account.popen_arguments(),
+            **account,
         )
         running = Running(process, self.port)
         try:
@@ -115,9 +121,10 @@ class Running:
         wait_for(lambda: self.process.poll() is not None or self.get("/server/panda/isAlive")[0] == 200)
         assert self.process.poll() is None, self.output()
 
-    def service(self, words: str) -> psutil.Process:
+    def service(self, words: str, parent: psutil.Process | None = None) -> psutil.Process:
         """Return the process of one service."""
-        found = [child for child in psutil.Process(self.process.pid).children() if words in " ".join(child.cmdline())]
+        children = (parent or psutil.Process(self.process.pid)).children()
+        found = [child for child in children if words in " ".join(child.cmdline())]
         assert len(found) == 1, found
         return found[0]
 
@@ -136,6 +143,19 @@ def wait_for(condition: Callable[[], bool]) -> None:
     while not condition():
         assert time.monotonic() < deadline, "in vain"
         time.sleep(0.05)
+
+
+def has_namespaces() -> bool:
+    command = ["unshare", "--pid", "--fork", "--mount-proc", "true"]
+    return subprocess.run(command, capture_output=True, timeout=PATIENCE, check=False).returncode == 0
+
+
+def zombies(below: psutil.Process) -> list[psutil.Process]:
+    found = []
+    for child in below.children(recursive=True):
+        with suppress(psutil.NoSuchProcess):
+            found += [child] if child.status() == psutil.STATUS_ZOMBIE else []
+    return found
 
 
 @pytest.fixture
@@ -200,6 +220,21 @@ def test_a_frozen_daemon_is_not_alive_and_is_killed_after_the_grace_period(conta
         running.process.terminate()
         assert running.ended() == 1
         assert "killed service=daemon" in running.output()
+
+
+@pytest.mark.skipif(not has_namespaces(), reason="this account cannot make namespaces")
+def test_process_1_serves_collects_orphans_and_ends_when_told_to(container: Container) -> None:
+    with container.started(alone=True) as running:
+        running.wait_until_alive()
+        (first,) = psutil.Process(running.process.pid).children()
+        worker = next(child for child in running.service("pandaserver.daemons.master", first).children())
+        running.service("-DFOREGROUND", first).send_signal(signal.SIGUSR1)  # Apache renews its processes
+        worker.kill()
+        wait_for(lambda: not worker.is_running())
+        wait_for(lambda: running.get("/api/v1/system/is_ready")[0] == 200)
+        wait_for(lambda: not zombies(first))
+        first.terminate()
+        assert running.ended() == 0
 
 
 def test_a_container_that_is_not_to_start_waits_until_it_is_told_to_end(container: Container) -> None:
