@@ -36,7 +36,7 @@ class WrappedCursor:
         """Compile and execute a canonical statement; ``suffix`` is native text put after it."""
         statement = self.dialect.statement(sql)
         text, values = self.dialect.bound(statement, binds, self._outgoing)
-        self._run(text + suffix, values, nowait=statement.nowait)
+        self._run(text + suffix if suffix else text, values, nowait=statement.nowait)
         self.columns = statement.columns
         self._expressions = statement.expressions
 

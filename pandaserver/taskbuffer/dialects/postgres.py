@@ -20,6 +20,7 @@ from pandaserver.srvcore.errors import (
     Unavailable,
 )
 from pandaserver.taskbuffer.dialects.base import LOCK_SECONDS, SILENCE_SECONDS, Dialect, Promise, Session, claim_query
+from pandaserver.taskbuffer.dialects.postgres_prepared import ByKey, Prepared
 from pandaserver.taskbuffer.dialects.statement import Statement
 
 if TYPE_CHECKING:
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
     from psycopg2.extensions import cursor as Cursor
 
     from pandaserver.taskbuffer.transaction import Transaction
+
+#: What operations call a list of primary keys.
+KEYS: Final = "ids"
 
 _NUMERIC, _JSON, _JSONB, _TIMESTAMPTZ, _BOOL = 1700, 114, 3802, 1184, 16
 
@@ -67,8 +71,21 @@ class Postgres(Dialect):
     def _with_lists(
         self, statement: Statement, values: dict[str, Any], lists: list[tuple[str, list[Any]]]
     ) -> tuple[str, dict[str, Any]]:
+        if len(lists) == 1 and lists[0][0] == KEYS and len(lists[0][1]) == 1:
+            values[KEYS] = lists[0][1][0]
+            return self._text_for_one(statement), values
         values.update(lists)
         return statement.text, values
+
+    def _text_for_one(self, statement: Statement) -> str:
+        """Return the text for one key, with which PostgreSQL expects one row and not ten."""
+        text = statement.texts.get((1,))
+        if text is None:
+            plain = statement.text
+            for negated, operator in (False, "="), (True, "<>"):
+                plain = plain.replace(self.whole_list(KEYS, negated), f"{operator} {self.bind(KEYS)}")
+            text = statement.texts[(1,)] = ByKey(plain)
+        return text
 
     def connect(self, seconds: float) -> Session:
         import psycopg2
@@ -147,6 +164,7 @@ class PostgresSession(Session):
         self._seconds = 0.0  # what the server allows a statement now
         self._began = False
         self._owes = False  # something that was asked for is in _pending
+        self._prepared = Prepared(self._cursor)
 
     def begin(self, *, read_only: bool, seconds: float) -> None:
         self._pending = [f"BEGIN{' READ ONLY' if read_only else ''}"]
@@ -164,6 +182,8 @@ class PostgresSession(Session):
         self._pending.append(f"SET LOCAL statement_timeout = {whole}; SET LOCAL lock_timeout = {lock}")
 
     def execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Cursor:
+        if isinstance(text, ByKey) and isinstance(values, Mapping):
+            text = self._prepared.execution(text, values)
         pending, self._pending = self._pending, []
         if pending:
             text = f"{'; '.join(pending).replace('%', '%%')}; {text}"
@@ -178,6 +198,8 @@ class PostgresSession(Session):
 
     def later(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> None:
         """Send it in front of the next statement."""
+        if isinstance(text, ByKey) and isinstance(values, Mapping):
+            text = self._prepared.execution(text, values)
         self._pending.append(self._cursor.mogrify(text, values).decode())
         self._owes = True
 
@@ -193,6 +215,7 @@ class PostgresSession(Session):
             self._end("COMMIT")
             if self._cursor.statusmessage != "COMMIT":
                 raise DatabaseError("PostgreSQL rolled back instead of committing")
+            self._prepared.prepare_due()
         self._pending.clear()
 
     def rollback(self) -> None:
@@ -256,6 +279,8 @@ class PostgresSession(Session):
             return Unavailable(f"connection lost: {text}")
         if state == "55P03" and nowait:
             return Busy(text)
+        if state == "0A000" and self._prepared.forget():  # a table has changed: run again with what it is now
+            return LockLost(text)
         for prefix, kind in _ERRORS.items():
             if state.startswith(prefix):
                 return kind(text)
