@@ -40,6 +40,10 @@ def main(argv, tbuf=None, lock_pool=None, **_):
 def nap(name, seconds, tbuf):
     time.sleep(seconds)
 
+def ask(name, seconds, tbuf):
+    tbuf.check_database()
+    time.sleep(seconds)
+
 def again(name, seconds, tbuf):
     time.sleep(seconds)
     return True
@@ -107,6 +111,7 @@ class Daemon:
         self.scripts = home / "scripts"
         self.stdout = home / "stdout"
         self.process: subprocess.Popen[bytes] | None = None
+        self.server_settings: dict[str, Any] = {}  # instead of the database
         self.account_changes = False
         self.detached: psutil.Process | None = None
         (self.scripts / "test_scripts").mkdir(parents=True)
@@ -121,7 +126,8 @@ class Daemon:
         lines = [f"{key} = {value}" for key, value in values.items()]
         etc = self.home / "etc" / "panda"
         etc.mkdir(parents=True, exist_ok=True)
-        server = f"[server]\nbackend = sqlite\ndbname = {self.database}\nlogdir = {self.logs}\n"
+        facts = {"logdir": self.logs} | (self.server_settings or {"backend": "sqlite", "dbname": self.database})
+        server = "\n".join(["[server]", *(f"{key} = {fact}" for key, fact in facts.items()), ""])
         value = daemons.replace("\n", "\n  ")
         (etc / "panda_server.cfg").write_text("\n".join([server, "[daemon]", *lines, f"config = {value}", ""]))
         (etc / "panda_common.cfg").write_text(f"[logger]\nlogdir = {self.logs}\n")
