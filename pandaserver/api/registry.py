@@ -126,6 +126,10 @@ class Route:
     refused: Callable[[str], Any] | None  # message -> what the historical door answers to Forbidden
     failed: Callable[[str], Any] | None  # message -> what it answers to any other RequestError
     needs_database: bool  # whether it is pointless to serve without one
+    takes_upload: bool = field(init=False)  # whether a file comes with the request
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "takes_upload", any(Upload in p.kind.bases for p in self.signature.parameters))
 
     def auth_at(self, door: Door) -> Auth:
         """Return the access rule of one door."""
@@ -139,11 +143,6 @@ class Route:
     def doc(self) -> str:
         """The handler's documentation."""
         return self.handler.__doc__ or ""
-
-    @property
-    def takes_upload(self) -> bool:
-        """Whether a file comes with the request."""
-        return any(Upload in p.kind.bases for p in self.signature.parameters)
 
     def answer_error(self, error: PandaError, door: Door, accepts_json: bool) -> Response:
         """Return the reply to an error that was raised on purpose."""

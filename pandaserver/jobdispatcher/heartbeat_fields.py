@@ -48,6 +48,8 @@ def _text_of_int(value: int) -> str:
 
 
 def _time(value: str) -> datetime | None:
+    if ":" not in value:  # pilots send seconds of the epoch, which never counted
+        return None
     try:
         return datetime.strptime(value, TIME_FORMAT)
     except ValueError:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Final
 
+from pandaserver.taskbuffer.compact import compact
 from pandaserver.taskbuffer.JobSpec import JobSpec
 
 #: Most jobs that one request gets, and most identifiers that one request names in a statement.
@@ -24,6 +25,7 @@ class Selection(StrEnum):
     exact = "exact"  # exactly the label of the request
 
 
+@compact
 @dataclass(frozen=True, slots=True)
 class JobRequest:
     """One getJob call. A filter that is None (or 0, for sizes) is not applied."""
@@ -47,6 +49,7 @@ class JobRequest:
     counts_sent: bool = False  # wants to know how many jobs left for this queue in the last minute
 
 
+@compact
 @dataclass(frozen=True, slots=True)
 class Acquired:
     """Jobs that are now ``sent``, highest priority first, and what belongs to them."""
@@ -61,6 +64,7 @@ class Acquired:
 NOTHING: Final = Acquired()
 
 
+@compact
 @dataclass(frozen=True, slots=True)
 class StatusReport:
     """One heartbeat. ``status`` is what the pilot said, so ``finished`` where the job becomes ``holding``."""
@@ -91,6 +95,7 @@ class Reception(StrEnum):
     unknown_job = "unknown_job"  # brings metadata of a job that is in no table
 
 
+@compact
 @dataclass(frozen=True, slots=True)
 class UpdateOutcome:
     """What became of one heartbeat and what the pilot is told in return."""
