@@ -54,6 +54,8 @@ def run(grace: float, max_log: int) -> None:
             code = foreground.run()
     except server.ContainerFailed as failure:
         raise click.ClickException(str(failure)) from failure
+    except OSError as error:
+        raise click.ClickException(f"a service cannot be started: {error}") from error
     sys.exit(code)
 
 

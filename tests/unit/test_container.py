@@ -12,7 +12,7 @@ from click.testing import CliRunner
 
 from pandaserver.admin.main import main
 from pandaserver.config.panda_config import PandaConfig, load
-from pandaserver.deployment import container
+from pandaserver.deployment import apache, container
 
 CONF = """
 PidFile "{run}/httpd.pid"
@@ -108,6 +108,13 @@ def test_a_person_is_told_what_is_wrong(
     result = CliRunner().invoke(main, ["container", "run"])
     assert (result.exit_code, said in result.output) == (1, True), result.output
     assert "Traceback" not in result.output
+
+
+def test_a_program_that_cannot_be_run_is_named(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PANDA_HOME", str(home))
+    monkeypatch.setattr(apache, "httpd", lambda: home / "nowhere")
+    result = CliRunner().invoke(main, ["container", "run"])
+    assert (result.exit_code, "a service cannot be started" in result.output) == (1, True), result.output
 
 
 def test_a_daemon_that_never_wrote_and_one_that_was_stopped_are_not_alive(home: Path) -> None:
