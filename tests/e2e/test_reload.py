@@ -92,7 +92,8 @@ def test_no_request_fails_while_the_daemon_reloads(rig: Rig) -> None:
 
 
 def test_no_request_is_lost_while_apache_reloads(rig: Rig) -> None:
-    """A request that waits for a web process, at the instant when that is told to end, gets 502 and may be repeated."""
+    """A request that waits for a web process at the instant when these are replaced gets 502 or 503, as mod_wsgi closes
+    the queue with them; the application has not seen it, so it may be repeated."""
     apache = rig.apache()
     load = Load(rig)
     with load.running():
@@ -102,6 +103,6 @@ def test_no_request_is_lost_while_apache_reloads(rig: Rig) -> None:
             load.wait_for(3 * _RATE)
             wait_until(lambda serving=serving: not serving & {one.pid for one in rig.web_processes()})  # type: ignore[misc]
     assert load.failed == []
-    assert {answer.status for answer in load.repeated} <= {HTTPStatus.BAD_GATEWAY}
+    assert {answer.status for answer in load.repeated} <= {HTTPStatus.BAD_GATEWAY, HTTPStatus.SERVICE_UNAVAILABLE}
     assert len(load.repeated) < load.answered / 20
     assert rig.apache().pid == apache.pid
