@@ -119,3 +119,20 @@ def test_the_daemon_runs_as_its_account_and_writes_its_logs(started: Machine, in
     eventually(lambda: "worker launched" in log.read_text())
     owner = (installed.layout.log / "panda-daemons.log").stat().st_uid
     assert owner == (installed.account.uid if installed.account.switch else os.geteuid())
+
+
+def test_a_daemon_that_hangs_is_started_again(started: Machine, installed: InstalledServer) -> None:
+    patience = installed.root / "machine" / "etc" / "systemd" / "system" / f"{DAEMON}.d" / "patience.conf"
+    patience.parent.mkdir(exist_ok=True)
+    patience.write_text("[Service]\nWatchdogSec=3\nRestartSec=0\n")
+    try:
+        assert started.systemctl("daemon-reload")[0] == 0
+        assert started.systemctl("restart", DAEMON)[0] == 0
+        eventually(lambda: "workers busy" in started.shown(DAEMON, "StatusText"))
+        before = started.shown(DAEMON, "MainPID")
+        assert started.systemctl("kill", "--kill-who=main", f"--signal={signal.SIGSTOP.value}", DAEMON)[0] == 0
+        eventually(lambda: started.shown(DAEMON, "MainPID") not in ("0", before))
+        eventually(lambda: started.states(DAEMON) == ["active"])
+    finally:
+        patience.unlink()
+        started.systemctl("daemon-reload")
