@@ -27,10 +27,25 @@ def search_path(environ: Mapping[str, str]) -> list[Path]:
     """Return the directories that may hold configuration files; a later one overrides an earlier one."""
     home = environ.get("HOME")
     places = [Path("/etc/panda"), Path("/usr/etc/panda")]
-    places.append((Path(home) if home else Path("~").expanduser()) / "etc/panda")
+    if home := home or _home_of_account():
+        places.append(Path(home) / "etc/panda")
     if panda_home := environ.get("PANDA_HOME"):
         places += [Path(panda_home) / "etc/panda", Path(panda_home) / "usr/etc/panda"]
     return places
+
+
+def _home_of_account() -> str | None:
+    try:
+        return str(Path.home())
+    except RuntimeError:  # an account that the system does not know, as in some containers
+        return None
+
+
+def _is_there(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except PermissionError:  # the home of somebody else, after a change of account that kept HOME
+        return False
 
 
 class LiveConfigParser:
@@ -52,7 +67,7 @@ class LiveConfigParser:
         """Read the files of that name; a file that two directories share through a link is read once."""
         seen = set()
         for path in (directory / name for directory in self.directories):
-            if path.is_file() and path.resolve() not in seen:
+            if _is_there(path) and path.resolve() not in seen:
                 seen.add(path.resolve())
                 self._layers.append(parse(self._text_of(path), str(path), self.problems.append))
 

@@ -109,3 +109,28 @@ def test_a_file_that_is_no_text_is_one_problem(tmp_path: Path) -> None:
     parser = LiveConfigParser({}, [tmp_path])
     parser.read("x.cfg")
     assert len(parser.problems) == 1
+
+
+def test_a_home_that_cannot_be_entered_is_passed_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    closed, other = tmp_path / "closed", tmp_path / "other"
+    other.mkdir()
+    (other / "x.cfg").write_text("[server]\na = 1\n")
+    really = Path.is_file
+
+    def is_file(path: Path) -> bool:  # root, who runs tests, may enter everything
+        if path.parent == closed:
+            raise PermissionError(13, "Permission denied", str(path))
+        return really(path)
+
+    monkeypatch.setattr(Path, "is_file", is_file)
+    parser = LiveConfigParser({}, [closed, other])
+    parser.read("x.cfg")
+    assert (parser.files, parser.problems) == ([str(other / "x.cfg")], [])
+
+
+def test_an_account_without_a_home_has_no_files_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    def home() -> Path:
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(Path, "home", home)
+    assert search_path({}) == [Path("/etc/panda"), Path("/usr/etc/panda")]
