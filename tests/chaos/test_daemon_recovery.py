@@ -83,7 +83,7 @@ def outage(daemon: Daemon, line: TcpProxy, seconds: float) -> None:
 
 
 def test_a_short_outage_of_the_database_leaves_no_trace(daemon: Daemon, line: TcpProxy) -> None:
-    outage(daemon, line, 6)
+    outage(daemon, line, 3)
 
 
 @pytest.mark.long
