@@ -182,24 +182,17 @@ def _move_from(
         locked = True
     if not ids:
         return []
-    if locked:  # the rows are ours and have been checked
-        conditions, guards = (), {}
-    with_status = _with_status(changes, target)
-    if home == table:
-        assignments, values = _assignments(with_status)
-        sql = _update_text(table, assignments, conditions, sources=not locked)
-        count = tx.change(sql, ids=ids, **values, **guards)
+    assignments, values = _assignments(_with_status(changes, target))
+    if not locked:
+        if not tx.change(_update_text(table, assignments, conditions, sources=True), ids=ids, **values, **guards):
+            return []
+    elif home == table:  # held and checked, so nobody has to count
+        tx.change_later(_update_text(table, assignments, (), sources=False), ids=ids, **values)
     else:
-        assignments, values = _assignments(with_status)
-        count = tx.change(_copy_text(table, home, assignments), ids=ids, **values)
+        tx.change_later(_copy_text(table, home, assignments), ids=ids, **values)
         tx.change_later(DELETE_JOBS[table], ids=ids)
-        if home == ARCHIVED:
-            for statement in SETTLE:
-                tx.change_later(statement, ids=ids)
-    if count == 0 and not locked:
-        return []
-    if count != len(ids):
-        raise RuntimeError(f"{len(ids)} locked jobs of {table} should become {target}, but {count} did")
+        for statement in SETTLE if home == ARCHIVED else ():
+            tx.change_later(statement, ids=ids)
     if tx.settings.record_statuschange:
         tx.change_later(HISTORY[home], ids=ids, host=tx.settings.hostname)
     if target not in SILENT:
