@@ -129,6 +129,7 @@ def can_have_namespaces() -> bool:
         return False
     try:
         _ip("link", "add", device, "type", "veth", "peer", "name", "eth0", "netns", name)
+        _ip("-n", name, "link", "set", "lo", "up")  # fails where the root directory is no mount point
         _ip("link", "del", device)
     except subprocess.CalledProcessError:
         return False

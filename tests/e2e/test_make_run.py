@@ -20,8 +20,15 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 INSTALLATION = 600.0  # seconds: mod_wsgi is compiled
 
 
+#: What a clone does not have.
+NOT_CLONED = shutil.ignore_patterns(".git", ".venv", "var", "__pycache__", ".*_cache", ".hypothesis", "*.egg-info")
+
+
 @pytest.fixture
 def copy(directory: Path) -> Path:
+    tree = directory / "panda"
+    if not (ROOT / ".git").exists():  # these tests run in a copy themselves
+        return shutil.copytree(ROOT, tree, ignore=NOT_CLONED)
     listed = subprocess.run(
         ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
         cwd=ROOT,
@@ -29,7 +36,6 @@ def copy(directory: Path) -> Path:
         text=True,
         check=True,
     )
-    tree = directory / "panda"
     for name in listed.stdout.splitlines():
         if (ROOT / name).is_file():
             (tree / name).parent.mkdir(parents=True, exist_ok=True)
