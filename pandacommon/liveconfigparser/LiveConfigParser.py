@@ -25,27 +25,19 @@ _VARIABLE: Final = re.compile(r"\$(?:(\w+)|\{(\w+)\}|\{\{(\w+)\}\})")
 
 def search_path(environ: Mapping[str, str]) -> list[Path]:
     """Return the directories that may hold configuration files; a later one overrides an earlier one."""
-    home = environ.get("HOME")
     places = [Path("/etc/panda"), Path("/usr/etc/panda")]
-    if home := home or _home_of_account():
-        places.append(Path(home) / "etc/panda")
+    if home := _home(environ):
+        places.append(home / "etc/panda")
     if panda_home := environ.get("PANDA_HOME"):
         places += [Path(panda_home) / "etc/panda", Path(panda_home) / "usr/etc/panda"]
     return places
 
 
-def _home_of_account() -> str | None:
+def _home(environ: Mapping[str, str]) -> Path | None:
     try:
-        return str(Path.home())
+        return Path(environ["HOME"]) if environ.get("HOME") else Path.home()
     except RuntimeError:  # an account that the system does not know, as in some containers
         return None
-
-
-def _is_there(path: Path) -> bool:
-    try:
-        return path.is_file()
-    except PermissionError:  # the home of somebody else, after a change of account that kept HOME
-        return False
 
 
 class LiveConfigParser:
@@ -67,9 +59,18 @@ class LiveConfigParser:
         """Read the files of that name; a file that two directories share through a link is read once."""
         seen = set()
         for path in (directory / name for directory in self.directories):
-            if _is_there(path) and path.resolve() not in seen:
+            if self._is_there(path) and path.resolve() not in seen:
                 seen.add(path.resolve())
                 self._layers.append(parse(self._text_of(path), str(path), self.problems.append))
+
+    def _is_there(self, path: Path) -> bool:
+        try:
+            return path.is_file()
+        except PermissionError:
+            home = _home(self._environ)
+            if home is None or home not in path.parents:
+                raise
+            return False  # the home of somebody else, after a change of account that kept HOME
 
     def read_map(self, path: Path) -> None:
         """Read a JSON file ``{section: {key: value}}`` whose values replace those of the other files."""

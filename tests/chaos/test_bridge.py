@@ -231,6 +231,7 @@ def test_arguments_larger_than_a_frame_are_refused(bridge: ConBridge, monkeypatc
 def test_nothing_is_left_of_twenty_killed_children(bridge: ConBridge) -> None:
     us = psutil.Process()
     before = us.num_fds()
+    others = {child.pid for child in us.children()} - {bridge.pid}  # a server that other tests share
     for _ in range(20):
         killed = pid_of(bridge)
         with pytest.raises(OutcomeUnknown):
@@ -238,7 +239,7 @@ def test_nothing_is_left_of_twenty_killed_children(bridge: ConBridge) -> None:
         assert is_gone(killed)
         call(bridge, ops.bridge_echo, "next")
     assert us.num_fds() == before
-    assert [child.pid for child in us.children()] == [bridge.pid]
+    assert {child.pid for child in us.children()} - others == {bridge.pid}
 
 
 @pytest.mark.parametrize("occupation", ["idle", "busy"])

@@ -123,9 +123,11 @@ def test_a_home_that_cannot_be_entered_is_passed_over(tmp_path: Path, monkeypatc
         return really(path)
 
     monkeypatch.setattr(Path, "is_file", is_file)
-    parser = LiveConfigParser({}, [closed, other])
+    parser = LiveConfigParser({"HOME": str(closed)}, [closed, other])
     parser.read("x.cfg")
     assert (parser.files, parser.problems) == ([str(other / "x.cfg")], [])
+    with pytest.raises(PermissionError):  # any other directory is one that somebody means
+        LiveConfigParser({"HOME": str(other)}, [closed, other]).read("x.cfg")
 
 
 def test_an_account_without_a_home_has_no_files_there(monkeypatch: pytest.MonkeyPatch) -> None:
