@@ -12,6 +12,8 @@ import threading
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
+from pandaserver.srvcore.memory import settle_memory
+
 if TYPE_CHECKING:
     from pandaserver.config.panda_config import PandaConfig
     from pandaserver.server.application import Application, Observer, StartResponse
@@ -39,6 +41,7 @@ def application(environ: Mapping[str, Any], start_response: StartResponse) -> It
         with _building:
             if _application is None:
                 _application = _from_environment()
+                settle_memory()
     return _application(environ, start_response)
 
 

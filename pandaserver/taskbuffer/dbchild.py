@@ -16,6 +16,7 @@ from typing import Final
 from pandacommon.pandalogger.context import request_id
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.srvcore.errors import PandaError
+from pandaserver.srvcore.memory import settle_memory
 from pandaserver.taskbuffer import wire
 from pandaserver.taskbuffer.bridge import ChildSettings
 from pandaserver.taskbuffer.OraDBProxy import OraDBProxy
@@ -57,6 +58,7 @@ def _serve(sock: socket.socket) -> int:
         logger.exception("child failed to start")
         wire.send(sock, wire.encode(number, ("error", "internal", f"{type(error).__name__}: {error}", {})), None)
         return 1
+    settle_memory()
     wire.send(sock, wire.encode(number, ("ok", os.getpid())), None)
     while True:
         number, payload = wire.receive(sock, None)  # no deadline: the parent has it, and kills
