@@ -29,7 +29,7 @@ run: ## a complete instance in the foreground (PORT, TLS_PORT, DIR, DAEMON=on|of
 demo: ## jobs from submission to finished on such an instance (N=20, PILOT=builtin|stock, and what run takes)
 	@$(WITH) run,demo,$(PILOT),$(DB_NEED) python -m pandaserver.testing.demo $(INSTANCE) --jobs $(N) --pilot $(PILOT)
 
-test: ## every test on every backend, with real servers
+test: check ## every test on every backend, with real servers
 	@$(WITH) run,demo,stock,postgresql,mariadb,develop $(PYTEST) -n $(JOBS) -m "not long" $(SUITES)
 	@$(WITH) run,demo,stock,postgresql,mariadb,develop $(PYTEST) -m "not long" $(PROCESSES)
 
