@@ -45,9 +45,6 @@ class FileSpec:
 FILE_ATTRIBUTES: Final = tuple(f.name for f in fields(FileSpec))
 _values_of: Final = attrgetter(*FILE_ATTRIBUTES)
 
-#: How many of them clients send; the rest are known to servers only.
-CLIENT_FILE_ATTRIBUTES: Final = 18
-
 #: Longest text that each column takes, in characters.
 FILE_TEXT_LIMITS: Final[dict[str, int]] = {
     "GUID": 64,

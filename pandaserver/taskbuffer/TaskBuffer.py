@@ -145,7 +145,6 @@ class TaskBuffer:
     takeOutputReports = proxied(job_output.take_output_reports)
     releaseOutputReports = proxied(job_output.release_output_reports)
     settleOutputReports = proxied(job_output.settle_output_reports)
-    setLibraryFile = proxied(job_library.set_library_file)
     cancelDownstreamJobs = proxied(job_library.cancel_downstream_jobs)
     failLostJobs = proxied(job_watch.fail_lost_jobs)
     expireJobs = proxied(job_expiry.expire_jobs)

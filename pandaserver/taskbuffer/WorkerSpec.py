@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -43,9 +43,6 @@ class WorkerSpec:
     pilotStatusSyncTime: datetime | None = None
     minRamCount: int | None = None  # MB
 
-
-#: Columns of Harvester_Workers, in the order in which statements name them.
-WORKER_COLUMNS: Final = tuple(f.name for f in fields(WorkerSpec))
 
 #: Longest text that each column takes, in characters.
 WORKER_TEXT_LIMITS: Final[dict[str, int]] = {

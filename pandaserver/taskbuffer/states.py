@@ -105,7 +105,6 @@ def _fan(sources: tuple[JobStatus, ...], target: JobStatus, by: str, because: st
     return tuple(Transition(source, target, by, because) for source in sources)
 
 
-_NOT_STARTED = (S.pending, S.waiting, S.defined, S.assigned, S.activated, S.throttled)
 _RUNNING_LIKE = (S.starting, S.stagein, S.running, S.stageout)
 _LIVE = tuple(status for status in HOME if status not in FINAL)
 

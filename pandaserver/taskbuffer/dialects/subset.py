@@ -9,9 +9,6 @@ LONGEST_LIST: Final = 1000
 
 STARTS: Final = frozenset({"SELECT", "INSERT", "UPDATE", "DELETE", "WITH"})
 
-#: Words that end the previous clause of a query.
-CLAUSES: Final = frozenset({"SELECT", "FROM", "WHERE", "GROUP", "HAVING", "ORDER", "UNION", "FETCH", "FOR", "SET"})
-
 UNITS: Final = frozenset({"SECOND", "MINUTE", "HOUR", "DAY"})
 PARTS: Final = frozenset({"YEAR", "MONTH", "DAY", "HOUR", "MINUTE"})
 
