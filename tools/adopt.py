@@ -28,6 +28,8 @@ def main(command: list[str]) -> int:
         raise OSError(ctypes.get_errno(), "cannot adopt orphans")
     ours = os.fork()
     if ours == 0:
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_DFL)  # nohup and background jobs ignore some, and tests send them
         os.execvp(command[0], command)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda told, _: os.kill(ours, told))
