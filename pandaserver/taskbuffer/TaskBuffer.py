@@ -121,6 +121,7 @@ class TaskBuffer:
     # -- queues, shares, resource types
     loadSites = proxied(site_config.load_sites)
     loadQueueData = proxied(site_config.load_queue_data)
+    loadEndpoints = proxied(site_config.load_endpoints)
     storeQueues = proxied(site_config.store_queues)
     storeSiteRows = proxied(site_import.store_site_rows)
     countQueued = proxied(site_config.count_queued)

@@ -108,6 +108,37 @@ def test_pilots_get_what_the_source_says(script: Script, own_tbuf: TaskBuffer, t
     described = json.loads((tmp_path / "cache/EXAMPLE_QUEUE.all.json").read_text())
     assert described == json.loads((SOURCES / "queues.json").read_text())["EXAMPLE_QUEUE"]
     assert json.loads((tmp_path / "cache/pilot_gdp_config.json").read_text()) == {"v": {"c": {"k": 5}}}
+    for name in ("ddmendpoints.json", "agis_ddmendpoints.json"):
+        assert json.loads((tmp_path / "cache" / name).read_text()) == json.loads(
+            (SOURCES / "endpoints.json").read_text()
+        )
+
+
+@pytest.mark.parametrize("bad", ["", "{}", "{half", '{"A_DISK": null}', "[1]"])
+def test_a_bad_source_leaves_the_storage_that_pilots_know(script: Script, tmp_path: Path, bad: str) -> None:
+    script("cache_schedconfig")
+    before = (tmp_path / "cache/ddmendpoints.json").read_bytes()
+    (tmp_path / "endpoints.json").write_text(bad)
+    assert script("cache_schedconfig").exit_code == 0
+    assert (tmp_path / "cache/ddmendpoints.json").read_bytes() == before
+
+
+def test_without_a_source_pilots_get_the_storage_of_our_tables(
+    script: Script, own_tbuf: TaskBuffer, tmp_path: Path
+) -> None:
+    script("configurator")
+    configuration = tmp_path / "etc/panda/panda_server.cfg"
+    configuration.write_text(configuration.read_text().replace("CRIC_URL_DDMENDPOINTS", "# "))
+    environment.configuration.cache_clear()
+    assert script("cache_schedconfig").exit_code == 0
+    assert json.loads((tmp_path / "cache/ddmendpoints.json").read_text())["EXAMPLE-SITE_TAPE"] == {
+        "name": "EXAMPLE-SITE_TAPE",
+        "site": "EXAMPLE-SITE",
+        "state": "ACTIVE",
+        "token": "EXAMPLEDATATAPE",
+        "type": "DATATAPE",
+        "is_tape": True,
+    }
 
 
 def test_a_queue_that_cannot_be_read_keeps_its_files(script: Script, own_tbuf: TaskBuffer, tmp_path: Path) -> None:

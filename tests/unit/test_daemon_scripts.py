@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import multiprocessing
 import os
@@ -16,11 +15,8 @@ import pytest
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandaserver.daemons.environment import owner
 from pandaserver.daemons.scripts import add_main, tmpwatch
-from pandaserver.daemons.scripts.cache_schedconfig import write_queues
 from pandaserver.daemons.scripts.copyArchive import CORE_DUMPS, remove_files
 from pandaserver.daemons.sections import run_sections
-
-QUEUE = {"siteid": "Q", "status": "online", "catchall": None, "copytools": {"b": 1, "a": 2}, "comment_": "for people"}
 
 
 def make_old(path: Path, hours: float = 24 * 30) -> Path:
@@ -96,55 +92,6 @@ def test_a_group_of_which_nothing_waits_costs_little() -> None:
     queues = Queues(0, 2000)
     assert add_main.work(queues, 1.0, stretch=0.2) == 2000  # type: ignore[arg-type]
     assert (queues.asked.count(True), queues.asked.count(False)) == (1, 101)
-
-
-# -- descriptions of queues
-
-
-def test_a_queue_is_written_in_three_forms(tmp_path: Path) -> None:
-    assert write_queues(tmp_path, {"Q": QUEUE}) == 4
-    assert json.loads((tmp_path / "Q.all.json").read_text()) == QUEUE
-    assert "comment_" not in json.loads((tmp_path / "Q.pilot.json").read_text())
-    assert (tmp_path / "Q.pilot.pilot").read_text() == 'catchall=|copytools={"a": 2, "b": 1}|siteid=Q|status=online'
-    assert json.loads((tmp_path / "schedconfig.all.json").read_text()) == {"Q": QUEUE}
-
-
-def test_what_has_not_changed_is_not_written_again(tmp_path: Path) -> None:
-    write_queues(tmp_path, {"Q": QUEUE})
-    assert write_queues(tmp_path, {"Q": QUEUE}) == 0
-
-
-def test_files_of_queues_that_cannot_be_read_stay(tmp_path: Path) -> None:
-    write_queues(tmp_path, {"Q": QUEUE, "R": QUEUE})
-    before = (tmp_path / "Q.all.json").read_text()
-    write_queues(tmp_path, {"R": QUEUE}, unreadable={"Q"})
-    assert (tmp_path / "Q.all.json").read_text() == before
-    assert (tmp_path / "Q.pilot.pilot").exists()
-
-
-def test_files_of_queues_that_are_gone_go_and_others_stay(tmp_path: Path) -> None:
-    write_queues(tmp_path, {"Q": QUEUE, "R": QUEUE})
-    (tmp_path / "readme.txt").write_text("x")
-    (tmp_path / ".new-abc").write_text("half a fi")
-    write_queues(tmp_path, {"R": QUEUE})
-    assert sorted(path.name for path in tmp_path.iterdir()) == [
-        "R.all.json",
-        "R.pilot.json",
-        "R.pilot.pilot",
-        "readme.txt",
-        "schedconfig.all.json",
-    ]
-
-
-@pytest.mark.parametrize("name", ["../escape", "a/b", ".hidden", ""])
-def test_a_queue_whose_name_is_no_file_name_is_left_out(tmp_path: Path, name: str) -> None:
-    assert write_queues(tmp_path / "cache", {name: QUEUE}) == 1
-    assert sorted(path.name for path in tmp_path.rglob("*")) == ["cache", "schedconfig.all.json"]
-
-
-def test_everybody_may_read_the_files(tmp_path: Path) -> None:
-    write_queues(tmp_path, {"Q": QUEUE})
-    assert (tmp_path / "Q.all.json").stat().st_mode & 0o777 == 0o644
 
 
 # -- old files

@@ -1,46 +1,54 @@
-"""Write what pilots fetch: of each queue ``<queue>.all.json``, ``.pilot.json``, ``.pilot.pilot``; their parameters."""
+"""Write what pilots fetch: of each queue ``<queue>.all.json``, ``.pilot.json``, ``.pilot.pilot``; all queues, all
+storage endpoints; their parameters.
+"""
 
 from __future__ import annotations
 
 import json
 import os
-import re
 import tempfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from time import time
 from typing import Any, Final
 
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandaserver.config.settings import ServerSettings
 from pandaserver.daemons.environment import configuration, required
+from pandaserver.daemons.scripts.configurator import access_of
+from pandaserver.daemons.site_files import (
+    ALL_ENDPOINTS,
+    ALL_QUEUES,
+    DESCRIPTION,
+    PILOT_PARAMETERS,
+    as_json,
+    is_about_a_queue,
+    is_file_name,
+    names_of,
+    queue_files,
+)
+from pandaserver.srvcore.errors import ExternalError
+from pandaserver.srvcore.json_source import read_json
+from pandaserver.taskbuffer.site_rows import entries, told
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
 _log = PandaLogger().getLogger("cache_schedconfig")
 
-ALL_QUEUES: Final = "schedconfig.all.json"
-#: What table CONFIG says to the program ``pilot``, by VO, component and key.
-PILOT_PARAMETERS: Final = "pilot_gdp_config.json"
-_SUFFIXES: Final = (".all.json", ".pilot.json", ".pilot.pilot")
-#: Begin of a file that is being written; left behind by whoever was killed meanwhile.
+#: Begin of a file that is being written. One that is older than this has been left behind by whoever was killed.
 _UNFINISHED: Final = ".new-"
-_FILE_NAME: Final = re.compile(r"[\w.+@-]+")
-
-#: What the short forms hold: the facts that a pilot's wrapper asks for before the pilot runs.
-PILOT_KEYS: Final = """
-    acopytools allow_lan allow_wan appdir astorages atlas_site capability catchall cloud cmtconfig container_options
-    container_type copytools corecount corepower ddm direct_access_lan direct_access_wan environ is_cvmfs
-    maxinputsize maxrss maxtime maxwdir memory minrss name nickname panda_resource params pledgedcpu region
-    resource resource_type site siteid state status tier timefloor type wnconnectivity workflow
-    """.split()
+_SECONDS_TO_WRITE: Final = 600.0
 
 
 def main(argv: tuple[Any, ...] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:  # noqa: ARG001
-    """Write the files of all queues and remove those of queues that are gone."""
+    """Write the files of all queues, remove those of queues that are gone, and write what is not about one queue."""
     tbuf = required(tbuf)
     queues = tbuf.loadQueueData()
-    directory = configuration().server.schedconfig_dir
+    server = configuration().server
+    directory = server.schedconfig_dir
     unreadable = {name for name, _ in tbuf.loadSites().queues} - queues.keys()
     written = write_queues(directory, queues, unreadable)
+    written += _write_endpoints(directory, server, tbuf)
     written += replace_file(directory / PILOT_PARAMETERS, as_json(tbuf.getConfigOfApp("pilot")))
     log = LogWrapper(_log, None)
     if unreadable:
@@ -53,42 +61,86 @@ def write_queues(
 ) -> int:
     """Write the files that changed, each in one step, so that a pilot never reads half a file; return how many.
 
-    Files of queues that are gone are removed, those of queues that cannot be read now stay.
+    Files of queues that are gone are removed, those of queues that cannot be read now stay. That there are no queues at
+    all is taken for a mistake, and changes nothing.
     """
-    kept = {f"{name}{suffix}" for name in unreadable for suffix in _SUFFIXES}
     directory.mkdir(parents=True, exist_ok=True)
-    wanted = {ALL_QUEUES: as_json(queues)}
+    present = {path.name for path in directory.iterdir()}
+    _remove_unfinished(directory, present)
+    if not queues and any(is_about_a_queue(name) for name in present):
+        _log.warning(f"the database has no queue that can be read, so the files in {directory} stay as they are")
+        return 0
+    former = {name: known for name in unreadable if (known := _former(directory / f"{name}{DESCRIPTION}"))}
+    wanted = dict.fromkeys(ALL_QUEUES, as_json({**former, **queues}))
     for name, data in queues.items():
-        if not _FILE_NAME.fullmatch(name) or name.startswith("."):
+        if not is_file_name(name):
             _log.warning(f"queue name {name!r} is no file name, so pilots cannot fetch it")
             continue
-        brief = {key: data[key] for key in PILOT_KEYS if key in data}
-        wanted[f"{name}.all.json"] = as_json(data)
-        wanted[f"{name}.pilot.json"] = as_json(brief)
-        wanted[f"{name}.pilot.pilot"] = "|".join(f"{key}={_word(value)}" for key, value in sorted(brief.items()))
-    for stale in directory.iterdir():
-        is_known = stale.name in wanted or stale.name in kept
-        if stale.name.startswith(_UNFINISHED) or (stale.name.endswith(_SUFFIXES) and not is_known):
-            stale.unlink(missing_ok=True)
-    return sum(replace_file(directory / name, text) for name, text in wanted.items())
+        wanted |= {f"{name}{suffix}": text for suffix, text in queue_files(data).items()}
+    written = sum(replace_file(directory / name, text) for name, text in wanted.items())
+    kept = {name for queue in unreadable for name in names_of(queue)}
+    for name in present - wanted.keys() - kept:
+        if is_about_a_queue(name):
+            (directory / name).unlink(missing_ok=True)
+    return written
 
 
-def as_json(value: Mapping[str, Any]) -> str:
-    """Return the text of a file; keys are sorted, so that it changes only with what it says."""
-    return json.dumps(value, sort_keys=True, indent=1)
+def _former(path: Path) -> dict[str, Any] | None:
+    """Return what a file has said of a queue, if it is there and can be read."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (FileNotFoundError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
 
 
-def _word(value: Any) -> str:
-    return json.dumps(value, sort_keys=True) if isinstance(value, (dict, list)) else "" if value is None else str(value)
+def _remove_unfinished(directory: Path, names: Collection[str]) -> None:
+    for path in (directory / name for name in names if name.startswith(_UNFINISHED)):
+        try:
+            if time() - path.stat().st_mtime > _SECONDS_TO_WRITE:
+                path.unlink()
+        except FileNotFoundError:  # another machine shares the directory, and was faster
+            continue
+
+
+def _write_endpoints(directory: Path, server: ServerSettings, tbuf: TaskBuffer) -> int:
+    """Write the storage endpoints; a source that cannot be used leaves the files as they are."""
+    try:
+        found = endpoints_of(server, tbuf)
+    except ExternalError as error:
+        _log.warning(f"storage endpoints stay as they are: CRIC_URL_DDMENDPOINTS: {error.message}")
+        return 0
+    return sum(replace_file(directory / name, as_json(found)) for name in ALL_ENDPOINTS)
+
+
+def endpoints_of(server: ServerSettings, tbuf: TaskBuffer) -> Mapping[str, Mapping[str, Any]]:
+    """Return the endpoints by name: unchanged from the source, which knows their protocols, else from our table."""
+    if not server.CRIC_URL_DDMENDPOINTS:
+        return tbuf.loadEndpoints()
+    document = read_json(server.CRIC_URL_DDMENDPOINTS, access=access_of(server, os.environ))
+    found, problems = {}, {}
+    for name, entry in entries(document):
+        if isinstance(entry, Mapping):
+            found[name] = entry
+        else:
+            problems[name] = "is no object"
+    if not found:
+        raise ExternalError(f"nothing in it can be read; {'; '.join(told(problems))}")
+    if problems:
+        _log.warning(f"storage endpoints left out: {'; '.join(told(problems))}")
+    return found
 
 
 def replace_file(path: Path, text: str) -> bool:
     """Write a file in one step unless it says that already; tell whether it was written."""
-    if path.is_file() and path.read_text() == text:
+    content = text.encode()
+    if path.is_file() and path.read_bytes() == content:
         return False
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=_UNFINISHED)
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
+    with os.fdopen(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
     Path(name).chmod(0o644)
     Path(name).replace(path)
     return True

@@ -27,6 +27,11 @@ RELATIONS: Final = """
     ORDER BY r.panda_site_name, r.ddm_endpoint_name
 """
 
+ENDPOINTS: Final = """
+    SELECT ddm_endpoint_name, site_name, ddm_spacetoken_name, type, is_tape
+    FROM ATLAS_PANDA.ddm_endpoint ORDER BY ddm_endpoint_name
+"""
+
 OWNER_EXISTS: Final = "SELECT site_name FROM ATLAS_PANDA.site WHERE site_name = :site_name"
 
 SHARES: Final = """
@@ -102,6 +107,15 @@ def _object(text: str | None) -> dict[str, Any] | None:
     except ValueError:
         return None
     return found if isinstance(found, dict) else None
+
+
+@operation(timeout=60, repeatable=True)
+def load_endpoints(tx: Transaction) -> dict[str, dict[str, Any]]:
+    """Return what is stored of each storage endpoint, in the words of the documents that pilots read."""
+    return {
+        name: {"name": name, "site": site, "token": token, "type": kind, "is_tape": is_tape == "Y", "state": "ACTIVE"}
+        for name, site, token, kind, is_tape in tx.rows(ENDPOINTS)
+    }
 
 
 @operation(timeout=60)
