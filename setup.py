@@ -20,6 +20,8 @@ ORACLE = ["oracledb>=2.0"]  # a site that has cx_Oracle installed can go on usin
 RUCIO = ["rucio-clients>=34"]
 MESSAGING = ["stomp.py>=8.1"]
 DEMO = ["panda-client>=2.0"]
+PROXIES = ["asn1crypto>=1.5"]  # VOMS attributes of proxy certificates
+SCITOKENS = ["scitokens>=1.8"]  # for servers with token_authType = scitokens
 METRICS = ["prometheus_client>=0.20"]  # for servers with metrics_dir
 
 
@@ -37,7 +39,7 @@ setup(
     long_description_content_type="text/markdown",
     python_requires=">=3.11",
     packages=find_packages(include=["pandaserver", "pandaserver.*", "pandacommon", "pandacommon.*"]),
-    package_data={"pandaserver": ["py.typed", "**/*.json", "**/*.ini", "**/*.mako"]},
+    package_data={"pandaserver": ["py.typed", "**/*.json", "**/*.ini", "**/*.mako", "**/*.c"]},
     data_files=data_files(),
     entry_points={"console_scripts": ["panda-admin = pandaserver.admin.main:main"]},
     install_requires=[
@@ -58,12 +60,16 @@ setup(
         "messaging": MESSAGING,
         "demo": DEMO,
         "metrics": METRICS,
+        "proxies": PROXIES,
+        "scitokens": SCITOKENS,
         "test": [
             *POSTGRES,
             *MYSQL,
             *DEMO,
             *METRICS,
             *MESSAGING,
+            *PROXIES,
+            *SCITOKENS,
             "coilmq>=1.1",
             "aiosmtpd>=1.4",
             "jsonschema>=4.20",

@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from pandaserver.deployment import apache
+from pandaserver.deployment import apache, proxy_module
 from pandaserver.deployment.files import take_into_use, write_all
 from pandaserver.deployment.site import THREADS_PER_CHILD, Site
 from pandaserver.deployment.template import SITE
@@ -49,7 +49,7 @@ def _option(name: str, help_text: str, **attributes: Any) -> Callable[[F], F]:
 @_option("--hostkey", "Its key.", type=_PATH, default=_PRODUCTION.hostkey)
 @_option("--certificates", "CAs of clients, by hash.", type=_PATH, default=_PRODUCTION.certificates)
 @_option("--mpm", "How Apache works.", type=click.Choice(["event", "prefork"]), default=_PRODUCTION.mpm)
-@_option("--gridsite", "Load mod_gridsite, for proxy certificates.", is_flag=True)
+@_option("--proxies", "Build and load the module that lets Apache accept proxy certificates.", is_flag=True)
 @_option("--schema-blocks", "Under systemd, an older schema keeps the services from starting.", is_flag=True)
 def render(out: Path | None, install: bool, **options: Any) -> None:
     """Write every deployment file for a site; Apache and mod_wsgi are those of this machine.
@@ -68,7 +68,7 @@ def render(out: Path | None, install: bool, **options: Any) -> None:
 
 
 def _site(
-    prefix: Path | None, home: Path | None, server_name: str | None, gridsite: bool, user: str, **options: Any
+    prefix: Path | None, home: Path | None, server_name: str | None, proxies: bool, user: str, **options: Any
 ) -> Site:
     if options["mpm"] == "event" and options["max_workers"] % THREADS_PER_CHILD:
         raise click.UsageError(f"--max-workers: the event MPM needs a multiple of {THREADS_PER_CHILD}")
@@ -76,7 +76,8 @@ def _site(
     try:
         httpd, modules = apache.httpd(), apache.modules()
         mod_wsgi = apache.mod_wsgi() if here else None
-    except FileNotFoundError as error:
+        module = proxy_module.build((prefix or Path(sys.prefix)).absolute() / "lib" / "panda") if proxies else None
+    except OSError as error:
         raise click.ClickException(f"{error}; install it first, its path is part of the files") from error
     return Site(
         prefix=(prefix or Path(sys.prefix)).absolute(),
@@ -87,7 +88,7 @@ def _site(
         modules=modules,
         mod_wsgi=mod_wsgi,
         site=SITE if here else None,
-        use_gridsite=gridsite,
+        proxy_module=module,
         httpd_notifies=(modules / "mod_systemd.so").exists(),
         **options,
     )

@@ -82,6 +82,8 @@ class ServerSettings:
     )
     pserverport: int = setting(25443, "Port of https.", at_least=1)
     pserverporthttp: int = setting(25080, "Port of plain http; panda-admin doctor asks there.", at_least=1)
+    pserverhosthttp: str = setting("", "Name of this machine in http URLs of logs.", default_text="that of pserverhost")
+    disableHTTP: bool = setting(False, "URLs of logs that this server hands out begin with https.")
     sandboxHostname: str = setting(
         "",
         "Host that is recorded for uploaded sandboxes.",
@@ -136,8 +138,31 @@ class ServerSettings:
     auth_policies: Path | None = setting(
         None, "JSON file with the groups of each VO.", default_text="derived from the names of the files in auth_config"
     )
+    vomsdir: Path = setting(
+        Path("/etc/grid-security/vomsdir"),
+        "Directory of <vo>/*.lsc: the servers whose VOMS attributes in proxy certificates count.",
+    )
+    ca_certificates: Path = setting(
+        Path("/etc/grid-security/certificates"), "Directory of the CAs that stand behind those servers, as Apache's."
+    )
     production_dns: tuple[str, ...] = setting((), "Parts of DNs whose owners act with the production role.")
     pilot_secrets: str = setting("pilot secrets", "Owner of the secrets that every pilot receives.")
+
+    keyDir: Path | None = setting(
+        None,
+        "Directory of the key pairs of object stores; users with k in GRIDPREF get a file of it by its name.",
+        heading="Credentials that are handed out",
+    )
+    proxy_dir: Path | None = setting(
+        None,
+        "Directory of delegated proxies, for users with p in GRIDPREF: files <DN>.pem, with a VOMS role <DN>+<role>.pem, "
+        "both %-quoted (of slashes %2F). Whatever delegates and renews them writes them there.",
+    )
+    token_cache_config: Path | None = setting(
+        None,
+        "JSON file with the clients whose access tokens users with p in GRIDPREF get: "
+        "{name: {client_id, secret, endpoint, use_token_key}}; endpoint is that of tokens or a discovery document.",
+    )
 
     setupper_plugins: tuple[PluginEntry, ...] = setting(
         (PluginEntry("any", f"{_DATASERVICE}.SetupperSimplePlugin", "SetupperSimplePlugin"),),
@@ -191,6 +216,10 @@ class ServerSettings:
     )
     nrun_hosts: int = setting(1, "Machines that take turns.", at_least=1)
     nrun_snum: int = setting(0, "Number of this machine among them, from 0; 999: never.", at_least=0)
+    sandbox_check_url: str = setting(
+        "https://{host}:25443/cache/{file}",
+        "Address at which copyArchive asks whether a {host} still has a recorded sandbox {file}.",
+    )
     emailSMTPsrv: str = setting("", "Mail server, host or host:port; without one nobody gets mail.")
     emailSender: str = setting("panda-no-reply@localhost", "Address that mail comes from.")
 

@@ -48,7 +48,8 @@ class Site:
     venv: Path | None = None
     site: Path | None = None
     mpm: str = "event"
-    use_gridsite: bool = False
+    #: The module that lets Apache accept proxy certificates; None: it refuses them.
+    proxy_module: Path | None = None
     #: Apache tells systemd that it is ready; needs mod_systemd.
     httpd_notifies: bool = True
     #: A schema that does not fit keeps web server and daemon from being started by systemd.
@@ -70,7 +71,9 @@ class Site:
             "venv": venv,
             "site": site,
             "mod_wsgi": self.mod_wsgi or site / "mod_wsgi" / "server" / _MOD_WSGI,
-            "gridsite": "" if self.use_gridsite else "#",
+            "proxies": "#" if self.proxy_module is None else "",
+            "proxy_module": self.proxy_module or venv / "lib" / "panda" / "mod_panda_proxies.so",
+            "ssl_sessions": f"shmcb:{self.rundir}/ssl_sessions(5120000)" if self.proxy_module is None else "none",
             "httpd_type": "notify" if self.httpd_notifies else "forking",
             "httpd_stays": " -D FOREGROUND" if self.httpd_notifies else "",
             "httpd_pidfile": "" if self.httpd_notifies else f"PIDFile={self.rundir}/panda_server_httpd.pid",

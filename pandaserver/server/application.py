@@ -29,7 +29,7 @@ from pandaserver.api.reading import Limits, Raw, content_length, read_request
 from pandaserver.api.registry import Call, Door, Registry, Route, Services, Sites, authorise, locate
 from pandaserver.config.settings import ServerSettings
 from pandaserver.server.callers import Callers
-from pandaserver.srvcore.errors import BadRequest, NotAuthenticated, PandaError
+from pandaserver.srvcore.errors import BadRequest, PandaError
 from pandaserver.srvcore.principal import ANONYMOUS, Principal
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
@@ -144,7 +144,7 @@ class Application:
         if route is None:
             return unknown_method(exchange.name, at_v1=exchange.door is Door.V1)
         exchange.route = route
-        exchange.principal = self._authenticated(environ)
+        exchange.principal = self._callers.authenticate(environ)
         self._callers.refuse_banned(exchange.principal, may_load=route.needs_database)
         authorise(route, exchange.door, exchange.principal)
         _check_verb(route, exchange.door, environ["REQUEST_METHOD"])
@@ -154,12 +154,6 @@ class Application:
         if isinstance(value, Response):  # a document with a type of its own
             return value
         return route.encoder_at(exchange.door).result(value, exchange.accepts_json)
-
-    def _authenticated(self, environ: Mapping[str, Any]) -> Principal:
-        try:
-            return self._callers.authenticate(environ)
-        except NotAuthenticated as error:
-            raise NotAuthenticated(f"Token authentication failed. {error.message}") from error
 
     def _limits(self, route: Route, principal: Principal) -> Limits:
         body = self._settings.max_request_body

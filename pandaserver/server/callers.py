@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 from pandaserver.srvcore.caching import CachedObject
 from pandaserver.srvcore.errors import NotAuthenticated
 from pandaserver.srvcore.principal import Principal
-from pandaserver.srvcore.x509 import principal_from_environ
+from pandaserver.srvcore.x509 import ProxyReader, principal_from_environ
 from pandaserver.taskbuffer.db_proxy_mods.user import NAME_LIMIT
 
 #: Seconds that a list of banned users serves.
@@ -34,8 +34,10 @@ class Callers:
         tokens: TokenChecker | None,
         banned: Callable[[], Collection[str]],
         logger: logging.Logger,
+        proxies: ProxyReader | None = None,
     ) -> None:
         self._production_dns = production_dns
+        self._proxies = proxies or ProxyReader()
         self._tokens = tokens
         self._banned: CachedObject[Collection[str]] = CachedObject(
             banned, BAN_LIFETIME, on_failure=lambda e: logger.warning("the list of banned users is kept: %s", e)
@@ -43,13 +45,16 @@ class Callers:
 
     def authenticate(self, environ: Mapping[str, Any]) -> Principal:
         """Return the caller. A token that came is valid or refused, also beside a certificate."""
-        principal = principal_from_environ(environ, self._production_dns)
+        principal = principal_from_environ(environ, self._production_dns, self._proxies)
         offered = environ.get("HTTP_AUTHORIZATION", "")
         if self._tokens is None or not offered.lower().startswith(_SCHEME):
             return principal
         # A harvester sends the newline at the end of its token file along.
         token = offered[len(_SCHEME) :].strip()
-        return self._tokens.principal(token, environ.get("HTTP_ORIGIN", "").strip(), principal)
+        try:
+            return self._tokens.principal(token, environ.get("HTTP_ORIGIN", "").strip(), principal)
+        except NotAuthenticated as error:
+            raise NotAuthenticated(f"Token authentication failed. {error.message}") from error
 
     def refuse_banned(self, principal: Principal, *, may_load: bool) -> None:
         """Refuse a banned user. Without ``may_load`` only a list that is already here counts."""

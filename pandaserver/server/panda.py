@@ -73,7 +73,7 @@ def create_application(
     from pandaserver.config.panda_config import default_site
     from pandaserver.server.application import Application
     from pandaserver.server.callers import Callers
-    from pandaserver.server.web_services import WebServices, make_task_buffer, make_tokens
+    from pandaserver.server.web_services import WebServices, make_proxies, make_task_buffer, make_tokens
 
     for module in HANDLERS:
         importlib.import_module(module)
@@ -87,7 +87,13 @@ def create_application(
         tbuf,
         SiteMapper(tbuf.loadSites, default_site(settings), logger=PandaLogger.getLogger("SiteMapper")),
         WebServices(settings),
-        Callers(settings.production_dns, make_tokens(settings), lambda: tbuf.within(patience).getBannedUsers(), logger),
+        Callers(
+            settings.production_dns,
+            make_tokens(settings),
+            lambda: tbuf.within(patience).getBannedUsers(),
+            logger,
+            make_proxies(settings),
+        ),
         logger=logger,
         pilot_logger=PandaLogger.getLogger("PilotRequests"),
         observe=observe,

@@ -13,8 +13,11 @@ from pandaserver.config.settings import ServerSettings
 from pandaserver.config.values import TokenAuth
 from pandaserver.dataservice.setupper_child import SetupperChild
 from pandaserver.server.callers import TokenChecker
+from pandaserver.srvcore.access_tokens import AccessTokens
 from pandaserver.srvcore.errors import NotAuthenticated
 from pandaserver.srvcore.principal import Principal
+from pandaserver.srvcore.voms import VomsTrust
+from pandaserver.srvcore.x509 import ProxyReader
 from pandaserver.taskbuffer.DBProxyPool import OraDBProxyPool
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
@@ -30,6 +33,11 @@ class WebServices:
     def setupper_plugins(self) -> Mapping[str, type[Any]]:
         """Setupper plug-in class by VO, "any" for the rest."""
         return {entry.vo: plugin_class(entry) for entry in self._settings.setupper_plugins}
+
+    @cached_property
+    def access_tokens(self) -> AccessTokens:
+        """Access tokens of the clients in token_cache_config."""
+        return AccessTokens(self._settings.token_cache_config)
 
     def nudge_setupper(self, ids: Sequence[int]) -> None:
         """Tell the Setupper child about new jobs. Only a hint: losing it costs a delay."""
@@ -66,6 +74,11 @@ def make_pool(config: PandaConfig) -> OraDBProxyPool:
         max_memory=server.max_child_memory,
         make_bridge=None if server.usedbtimeout else local,
     )
+
+
+def make_proxies(settings: ServerSettings) -> ProxyReader:
+    """Return what reads proxy certificates and their attributes."""
+    return ProxyReader(VomsTrust(settings.vomsdir, settings.ca_certificates, PandaLogger.getLogger("voms")))
 
 
 def make_tokens(settings: ServerSettings) -> TokenChecker | None:

@@ -6,22 +6,73 @@ is never looked at, whatever it is called.
 
 from __future__ import annotations
 
+import datetime as dt
+import hashlib
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
-from pandaserver.srvcore.principal import ANONYMOUS, Principal
+from pandaserver.srvcore.principal import ANONYMOUS, LIMITED, Principal
+from pandaserver.srvcore.proxies import chain_of, delegation, looks_like_proxy
+from pandaserver.srvcore.voms import VomsTrust
 
 DN_VARIABLE: Final = "SSL_CLIENT_S_DN"
 CREDENTIAL_PREFIXES: Final = ("GRST_CRED_", "GRST_CONN_")
 
+#: Seconds that what a proxy says holds, and proxies that are remembered at most.
+MEMORY: Final = 300.0
+MAX_REMEMBERED: Final = 2000
 
-def principal_from_environ(environ: Mapping[str, Any], production_dns: Sequence[str] = ()) -> Principal:
-    """Return the caller whom the web server's variables name, or the anonymous one."""
+
+class ProxyReader:
+    """Says what stands in the proxies of callers; remembers it, as each reading costs several signatures."""
+
+    def __init__(self, voms: VomsTrust | None = None) -> None:
+        self._voms = voms
+        self._known: dict[bytes, tuple[dt.datetime, bool, tuple[str, ...]]] = {}
+        self._lock = threading.Lock()
+
+    def read(self, environ: Mapping[str, Any], now: dt.datetime | None = None) -> tuple[bool, tuple[str, ...]]:
+        """Return whether the caller's certificate is a limited proxy, and its VOMS attributes.
+
+        Raises :class:`NotAuthenticated` for a proxy whose owner's certificate did not come along: nobody knows then
+        who has signed it.
+        """
+        now = now or dt.datetime.now(dt.UTC)
+        texts = chain_of(environ)
+        name = hashlib.sha256("\0".join(texts).encode()).digest()
+        known = self._known.get(name)
+        if known is not None and now < known[0]:
+            return known[1:]
+        found = delegation(texts)
+        limited = found is not None and found.is_limited
+        fqans = self._voms.fqans(found, now) if found is not None and self._voms is not None else ()
+        with self._lock:
+            if len(self._known) >= MAX_REMEMBERED:
+                self._known.clear()
+            self._known[name] = (now + dt.timedelta(seconds=MEMORY), limited, fqans)
+        return limited, fqans
+
+
+def principal_from_environ(
+    environ: Mapping[str, Any], production_dns: Sequence[str] = (), proxies: ProxyReader | None = None
+) -> Principal:
+    """Return the caller whom the web server's variables name, or the anonymous one.
+
+    Raises :class:`NotAuthenticated` for a proxy that cannot be traced to its owner.
+    """
     dn = verified_dn(environ)
     if not dn:
         return ANONYMOUS
-    found = ((k, str(v)) for k, v in environ.items() if k.startswith(CREDENTIAL_PREFIXES))
-    credentials = tuple(sorted(found, key=lambda item: (len(item[0]), item)))  # 2 before 10: the first VO is the user's
+    found = {k: str(v) for k, v in environ.items() if k.startswith(CREDENTIAL_PREFIXES)}
+    if looks_like_proxy(environ):
+        limited, fqans = (proxies or ProxyReader()).read(environ)
+        if limited and LIMITED not in dn:
+            dn += LIMITED  # proxies of the first generation said so in their names, and all rules ask for that
+        found |= {f"GRST_CRED_AUTH_TOKEN_{number}": f"VOMS {fqan}" for number, fqan in enumerate(fqans)}
+    credentials = tuple(
+        sorted(found.items(), key=lambda item: (len(item[0]), item))
+    )  # 2 before 10: the user's VO first
     return Principal.of(dn, fqans_of(dict(credentials)), production_dns=production_dns, credentials=credentials)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -15,10 +16,11 @@ from pandaserver.testing.layout import Layout
 TEMPLATE: Final = "panda_server-httpd.conf.rpmnew"
 
 
-def configure(layout: Layout, account: Account) -> Path:
+def configure(layout: Layout, account: Account, proxy_module: Path | None = None) -> Path:
     """Write the configuration of the instance and return its path."""
     path = layout.etc / TEMPLATE.removesuffix(".rpmnew")
-    path.write_text(rendered(shipped(TEMPLATE), site(layout, account).values()))
+    values = replace(site(layout, account), proxy_module=proxy_module).values()
+    path.write_text(rendered(shipped(TEMPLATE), values))
     return path
 
 

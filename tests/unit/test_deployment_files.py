@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pandaserver.deployment import apache
+from pandaserver.deployment import apache, proxy_module
 from pandaserver.deployment.files import FILES, NEW, take_into_use, write_all
 from pandaserver.deployment.packaging import data_files
 from pandaserver.deployment.site import Site
@@ -110,17 +110,16 @@ def configured(directory: Path, site: Site) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("gridsite", [False, True])
+@pytest.mark.parametrize("proxies", [False, True])
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
-def test_apache_takes_every_variable_under_both_models(tmp_path: Path, mpm: str, gridsite: bool) -> None:
-    if gridsite and not (apache.modules() / "mod_gridsite.so").exists():
-        pytest.skip("mod_gridsite is not installed")
-    found = configured(tmp_path, here(tmp_path, mpm=mpm, use_gridsite=gridsite, user="#65534", group="#65534"))
+def test_apache_takes_every_variable_under_both_models(tmp_path: Path, mpm: str, proxies: bool) -> None:
+    module = proxy_module.build(tmp_path / "modules") if proxies else None
+    found = configured(tmp_path, here(tmp_path, mpm=mpm, proxy_module=module, user="#65534", group="#65534"))
     idle = "MinSpareServers" if mpm == "prefork" else "MinSpareThreads"
     expected = ["ServerName panda.example.org", "Listen 1080", "Listen 1443", f"{idle} 7", "MaxRequestWorkers 96"]
     assert [line for line in expected if line not in found] == []
     assert any(line.startswith("WSGIDaemonProcess pandasrv_daemon processes=5 ") for line in found)
-    assert ("GridSiteGSIProxyLimit 1" in found) is gridsite
+    assert ("SSLSessionTickets off" in found, 'SSLSessionCache "none"' in found) == (proxies, proxies)
 
 
 # ---- systemd

@@ -1,0 +1,70 @@
+"""An instance that trusts a CA and a VOMS server of the grid, and callers with certificates of theirs."""
+
+from __future__ import annotations
+
+import http.client
+import ssl
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+
+from cryptography.hazmat.primitives import serialization
+
+from pandaserver.deployment import proxy_module
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings
+from pandaserver.testing import apache
+from tests.chaos.web_rig import Answer, Rig
+from tests.e2e.grid_credentials import Authority, Credential, dn
+
+VO = "testvo"
+
+
+class GridRig(Rig):
+    """Apache with our module for proxies, or with something else in its place."""
+
+    def __init__(self, directory: Path, *, own_module: bool = True, httpd: Mapping[str, str] | None = None) -> None:
+        self.authority = Authority()
+        self.voms = self.authority.certify("/DC=org/DC=test/CN=voms.test")
+        self._own_module = own_module
+        self._vomsdir = directory / "vomsdir"
+        self._replacements = httpd or {}
+        certificates = directory / "ca" / "certificates"
+        server = {"vomsdir": self._vomsdir, "ca_certificates": certificates}
+        super().__init__(directory, "sqlite", daemon=False, server=server)
+
+    def _write_credentials(self) -> None:
+        super()._write_credentials()
+        lsc = self._vomsdir / VO / "voms.test.lsc"
+        lsc.parent.mkdir(parents=True, exist_ok=True)
+        lsc.write_text(f"{dn(self.voms.certificate.subject)}\n{dn(self.authority.certificate.subject)}\n")
+        text = self.authority.certificate.public_bytes(serialization.Encoding.PEM)
+        command = ["openssl", "x509", "-noout", "-subject_hash"]
+        name = subprocess.run(command, input=text, check=True, capture_output=True).stdout.decode().strip()
+        (self.layout.ca / "certificates" / f"{name}.0").write_bytes(text)
+
+    def _write_configuration(self, connection: ConnectionSettings) -> None:
+        module = proxy_module.build(self.layout.home / "modules") if self._own_module else None
+        super()._write_configuration(connection)
+        path = apache.configure(self.layout, self.account, module)
+        text = path.read_text()
+        for shipped, here in self._replacements.items():
+            assert shipped in text
+            text = text.replace(shipped, here)
+        path.write_text(text)
+        self.account.give(self.layout.home)
+
+    def ask_with(self, credential: Credential, path: str = "/server/panda/getAttr", **headers: str) -> Answer:
+        """Ask over https with a certificate; status 0 if Apache refuses it."""
+        file = self.layout.work / "credential.pem"
+        file.write_bytes(credential.text())
+        context = ssl.create_default_context(cafile=str(self.authorities))
+        context.load_cert_chain(file)
+        line = http.client.HTTPSConnection("localhost", self.options.tls_port, context=context, timeout=30)
+        try:
+            line.request("GET", path, headers=headers)
+            reply = line.getresponse()
+            return Answer(reply.status, reply.read().decode())
+        except (ssl.SSLError, ConnectionError) as error:
+            return Answer(0, str(error))
+        finally:
+            line.close()

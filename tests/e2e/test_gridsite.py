@@ -1,0 +1,171 @@
+"""Certificates, proxies and attributes of VOMS, made here, through a real Apache; and why it loads no mod_gridsite."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from pandaserver.deployment.apache import modules
+from tests.chaos.web_rig import Answer, directory
+from tests.e2e.grid_credentials import Authority, Credential, attribute_certificate, proxy
+from tests.e2e.grid_rig import VO, GridRig
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+
+SUBJECT = "/DC=org/DC=test/CN=jdoe/CN=Jane Doe"
+PRODUCTION = f"/{VO}/Role=production/Capability=NULL"
+MEMBER = f"/{VO}/Role=NULL/Capability=NULL"
+ATTRIBUTES = "/api/v1/system/get_user_attributes"
+
+
+@pytest.fixture(scope="module")
+def rig() -> Iterator[GridRig]:
+    with directory() as home, (made := GridRig(home / "var")):
+        yield made
+
+
+@pytest.fixture(scope="module")
+def jane(rig: GridRig) -> Credential:
+    return rig.authority.certify(SUBJECT)
+
+
+def seen(rig: GridRig, credential: Credential, **headers: str) -> dict[str, Any]:
+    """Return what the server takes the owner of a credential for."""
+    answer = rig.ask_with(credential, ATTRIBUTES, **headers)
+    assert answer.status == 200, answer
+    found: dict[str, Any] = json.loads(answer.text)["data"]
+    return found
+
+
+def with_attributes(rig: GridRig, owner: Credential, *fqans: str, **changes: Any) -> Credential:
+    server = changes.pop("server", rig.voms)
+    holder = changes.pop("holder", owner).certificate
+    return proxy(owner, attributes=[attribute_certificate(server, holder, VO, fqans, **changes)])
+
+
+@pytest.mark.parametrize("times", [0, 1, 2])
+def test_a_certificate_and_its_proxies_name_the_same_user(rig: GridRig, jane: Credential, times: int) -> None:
+    credential = jane
+    for _ in range(times):
+        credential = proxy(credential)
+    found = seen(rig, credential)
+    assert (found["user_dn_clean"], found["fqans"], found["is_production_user"]) == ("Jane Doe", [], False)
+    assert found["user_dn_raw"].startswith(SUBJECT)
+
+
+@pytest.mark.parametrize("delegated", [False, True])
+def test_attributes_of_a_vo_give_its_roles(rig: GridRig, jane: Credential, delegated: bool) -> None:
+    credential = with_attributes(rig, jane, PRODUCTION, MEMBER)
+    found = seen(rig, proxy(credential) if delegated else credential)
+    assert (found["fqans"], found["is_production_user"]) == ([PRODUCTION, MEMBER], True)
+
+
+def test_members_of_a_vo_have_no_role(rig: GridRig, jane: Credential) -> None:
+    found = seen(rig, with_attributes(rig, jane, MEMBER))
+    assert (found["fqans"], found["is_production_user"]) == ([MEMBER], False)
+
+
+@pytest.mark.parametrize("depth", [1, 2])
+def test_a_limited_proxy_is_recognised_and_refused_where_it_counts(rig: GridRig, jane: Credential, depth: int) -> None:
+    limited = proxy(jane, limited=True) if depth == 1 else proxy(proxy(jane, limited=True))
+    refused = rig.ask_with(limited, ATTRIBUTES)
+    assert (refused.status, "limited proxy is not enough" in refused.text) == (200, True)
+    assert rig.ask_with(limited, "/server/panda/isAlive") == Answer(200, "alive=yes")
+
+
+# ---- what proves less
+
+
+def _stolen_serial(rig: GridRig, jane: Credential) -> Credential:
+    return with_attributes(rig, jane, PRODUCTION, holder=rig.authority.certify("/DC=org/DC=test/CN=Paula Prod"))
+
+
+def _unknown_server(rig: GridRig, jane: Credential) -> Credential:
+    return with_attributes(rig, jane, PRODUCTION, server=rig.authority.certify("/DC=org/DC=test/CN=other.test"))
+
+
+def _namesake(rig: GridRig, jane: Credential) -> Credential:
+    del rig
+    twin = Authority().certify("/DC=org/DC=test/CN=voms.test")  # same names, other keys
+    return proxy(jane, attributes=[attribute_certificate(twin, jane.certificate, VO, [PRODUCTION])])
+
+
+def _changed(rig: GridRig, jane: Credential) -> Credential:
+    ac = attribute_certificate(rig.voms, jane.certificate, VO, [MEMBER.replace("NULL", "pilotation", 1)])
+    return proxy(jane, attributes=[ac.replace(b"Role=pilotation", b"Role=production")])
+
+
+def _foreign_vo(rig: GridRig, jane: Credential) -> Credential:
+    return with_attributes(rig, jane, MEMBER, "/othervo/Role=production")
+
+
+def _expired(rig: GridRig, jane: Credential) -> Credential:
+    return with_attributes(rig, jane, PRODUCTION, expired=True)
+
+
+def _junk(rig: GridRig, jane: Credential) -> Credential:
+    del rig
+    return proxy(jane, attributes=[b"\x30\x03abc"])
+
+
+@pytest.mark.parametrize("make", [_stolen_serial, _unknown_server, _namesake, _changed, _foreign_vo, _expired, _junk])
+def test_attributes_that_prove_less_give_nothing(
+    rig: GridRig, jane: Credential, make: Callable[[GridRig, Credential], Credential]
+) -> None:
+    found = seen(rig, make(rig, jane))
+    assert (found["user_dn_clean"], found["fqans"], found["is_production_user"]) == ("Jane Doe", [], False)
+
+
+def forged(rig: GridRig, jane: Credential) -> dict[str, Credential]:
+    """Return credentials of somebody who would like to be Jane Doe; none of them involves her key."""
+    self_made = proxy(Authority("/DC=org/DC=evil/CN=Evil CA").certify(SUBJECT))
+    return {
+        "a proxy, and nobody who signed it": Credential(self_made.certificate, self_made.key),
+        "a proxy of a certificate by an unknown CA": self_made,
+        "a proxy signed by somebody else": proxy(jane, forged=True),
+        "a proxy beside the certificate of its victim": Credential(
+            self_made.certificate, self_made.key, (jane.certificate, rig.authority.certificate)
+        ),
+        "an expired certificate": rig.authority.certify(SUBJECT, expired=True),
+    }
+
+
+def test_forged_credentials_do_not_pass_the_handshake(rig: GridRig, jane: Credential) -> None:
+    passed = {name: rig.ask_with(one).status for name, one in forged(rig, jane).items()}
+    assert passed == dict.fromkeys(passed, 0)
+
+
+def test_proxies_of_the_first_generation_are_refused(rig: GridRig, jane: Credential) -> None:
+    assert rig.ask_with(proxy(jane, legacy=True)).status == 0
+
+
+def test_a_certificate_beside_a_token_keeps_its_name(rig: GridRig, jane: Credential) -> None:
+    bearer = f"Bearer {rig.token('Paula Prod', f'{VO}/production')}"
+    found = seen(rig, jane, Authorization=bearer, Origin=f"{VO}.production")
+    assert (found["user_dn_clean"], found["is_production_user"]) == ("Jane Doe", True)
+    assert rig.ask_with(jane, ATTRIBUTES, Authorization="Bearer x.y.z", Origin=VO).status == 403
+
+
+# ---- mod_gridsite
+
+
+@pytest.fixture(scope="module")
+def gridsite() -> Iterator[GridRig]:
+    """Apache as others run it: mod_gridsite instead of our module."""
+    loading = f'LoadModule gridsite_module "{modules()}/mod_gridsite.so"\nLoadModule wsgi_module'
+    directives = "GridSiteEnvs on\n    GridSiteGSIProxyLimit 9\n</VirtualHost>"
+    changes = {"LoadModule wsgi_module": loading, "</VirtualHost>": directives}
+    with directory() as home, (made := GridRig(home / "var", own_module=False, httpd=changes)):
+        yield made
+
+
+def test_behind_mod_gridsite_a_proxy_that_anybody_made_is_nobody(gridsite: GridRig) -> None:
+    """The handshake accepts it: the module forgives a missing issuer to whatever looks like a proxy. We do not."""
+    made = forged(gridsite, gridsite.authority.certify(SUBJECT))["a proxy, and nobody who signed it"]
+    answer = gridsite.ask_with(made)
+    assert (answer.status, "the certificate that signed the proxy did not come along" in answer.text) == (403, True)
+    access = (gridsite.layout.log / "panda_server_access_log").read_text()
+    assert f'"{SUBJECT}/CN=' in access  # Apache believes it
