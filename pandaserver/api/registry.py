@@ -30,6 +30,7 @@ from pandaserver.srvcore.principal import Principal
 
 if TYPE_CHECKING:
     from pandaserver.config.settings import ServerSettings
+    from pandaserver.srvcore.access_tokens import AccessTokens
     from pandaserver.taskbuffer.SiteSpec import SiteSpec
     from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
@@ -82,6 +83,10 @@ class Services(Protocol):
     @property
     def setupper_plugins(self) -> Mapping[str, type[Any]]:
         """Setupper plug-in class by VO, "any" for the rest, as the configuration names them."""
+
+    @property
+    def access_tokens(self) -> AccessTokens:
+        """Access tokens of the clients of this server."""
 
     def nudge_setupper(self, ids: Sequence[int]) -> None:
         """Tell the Setupper child of this process about new jobs. Only a hint: losing it costs a delay."""

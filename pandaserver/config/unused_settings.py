@@ -7,8 +7,7 @@ from typing import Final
 
 _OLD: Final = "Was not used by earlier servers either."
 _ALWAYS: Final = "Always so."
-_URLS: Final = "This server hands out no URLs of its cache; clients and pilots have them in their own configuration."
-_PROXIES: Final = "This server does not hand out proxies of job owners yet."
+_PROXIES: Final = "Proxies are not handed out with jobs; who may have one asks for it (proxy_dir)."
 _EVENTS: Final = "This server does not serve event ranges yet."
 _HELPERS: Final = "Helper processes find the code and their home by themselves."
 _EVENT_INDEX: Final = "The server does not ask the event index."
@@ -27,10 +26,7 @@ UNUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "pandaPython_dir": _HELPERS,
         "home_dir_cwd": _HELPERS,
         "nDBConnection": "Use nDBConForFastCGIWSGI.",
-        "keyDir": "This server does not hand out key pairs of object stores yet.",
-        "endpoint_mapfile": "This server does not hand out key pairs of object stores yet.",
-        "pserverhosthttp": _URLS,
-        "disableHTTP": _URLS,
+        "endpoint_mapfile": "Key pairs of object stores are found by the names of their files in keyDir.",
         "pserveralias": "Mail to users does not name this machine.",
         "max_checkpoint_upload": _EVENTS,
         "add_serialized": "Outputs are settled in batches that lock what they change in one order.",

@@ -21,6 +21,7 @@ from pandaserver.taskbuffer.SiteSpec import Endpoints, SiteSpec
 
 #: StatusCode values of replies to pilots.
 SC_SUCCESS, SC_TIMEOUT, SC_NO_JOBS, SC_FAILED, SC_INVALID, SC_ROLE = 0, 10, 20, 30, 50, 60
+SC_PERMISSION, SC_KEY, SC_PROXY = 70, 80, 90
 
 NULL: Final = "NULL"
 

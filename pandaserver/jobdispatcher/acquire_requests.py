@@ -8,7 +8,7 @@ from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, PilotReply, pilot_answer
 from pandaserver.api.registry import AtLeast, Auth, Call, Door, Wire, request
-from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, task_buffer_for
+from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, require_valid_token, task_buffer_for
 from pandaserver.jobdispatcher.Protocol import SC_NO_JOBS, SC_SUCCESS, Surroundings, job_map
 from pandaserver.srvcore.errors import Forbidden
 from pandaserver.srvcore.principal import clean_name
@@ -64,6 +64,7 @@ def acquire_jobs(
     job_type: Annotated[str | None, Wire("jobType"), "user: only user-like test jobs at a unified queue"] = None,
     via_topic: Annotated[bool | None, Wire("viaTopic"), "a broker announced the job"] = None,  # noqa: ARG001  none does
     remaining_time: Annotated[int | None, Wire(read=_lenient_size), "seconds that the slot lasts"] = None,
+    token: Annotated[str | None, Wire(only="legacy"), "of genPilotToken; none is needed"] = None,
 ) -> Envelope | PilotReply:
     """Give activated jobs to a pilot. The jobs become `sent`; asking again gives other jobs.
 
@@ -73,6 +74,7 @@ def acquire_jobs(
     pilot = is_pilot(call, site)
     if not pilot and (call.principal.is_anonymous or prod_source_label != "user"):
         raise Forbidden(NO_ROLE, status_code=60)
+    require_valid_token(call, token, timeout)
     label = _effective_label(site, prod_source_label)
     wanted = JobRequest(
         site=site_name,

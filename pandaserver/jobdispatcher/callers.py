@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from pandaserver.api.registry import Call
+from pandaserver.jobdispatcher.Protocol import SC_INVALID
 from pandaserver.srvcore.errors import Forbidden
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
@@ -24,6 +25,12 @@ def require_pilot(call: Call, site_name: str | None) -> None:
     """Refuse callers who do not run pilots."""
     if not is_pilot(call, call.sites.get(site_name or "")):
         raise Forbidden(NO_ROLE, status_code=60)
+
+
+def require_valid_token(call: Call, token: str | None, seconds: int | None) -> None:
+    """Refuse a pilot that shows a token of ``genPilotToken`` which is none, or has expired; most show none."""
+    if token and not task_buffer_for(call, seconds).isPilotToken(token):
+        raise Forbidden("the pilot token is unknown or has expired", status_code=SC_INVALID)
 
 
 def task_buffer_for(call: Call, seconds: int | None) -> TaskBuffer:

@@ -150,6 +150,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     Field("pilot_log", "pilotLog", None, str | None, "lines for the server's log", lenient=True, default=""),
     _text("corrupted_files", "corruptedFiles", None, "inputs of a merge job that cannot be read, separated by commas"),
     _text("site_name", "siteName", None, "PanDA queue"),
+    Field("token", "token", None, str | None, "of genPilotToken; none is needed", only="legacy"),
     _text("node", "node", "modificationHost", "worker node"),
     _text("scheduler_id", "schedulerID", "schedulerID", "who submitted the pilot"),
     _text("pilot_id", "pilotID", "pilotID", "log's URL|kind of batch system|kind of pilot|version"),
@@ -207,7 +208,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     # Sent by pilots, of no use here: the computing element comes from the worker table.
     *(
         Field(name.lower(), name, None, Any, "taken and not used", lenient=True, only="legacy")
-        for name in ("timestamp", "workdir", "remainingSpace", "messageLevel", "computingElement", "token")
+        for name in ("timestamp", "workdir", "remainingSpace", "messageLevel", "computingElement")
     ),
 )
 

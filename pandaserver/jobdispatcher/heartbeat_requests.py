@@ -10,7 +10,7 @@ from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, PilotReply, json_answer, pilot_answer
 from pandaserver.api.parameters import Signature
 from pandaserver.api.registry import Auth, Call, Door, MaxLength, Wire, request
-from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, require_pilot, task_buffer_for
+from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, require_pilot, require_valid_token, task_buffer_for
 from pandaserver.jobdispatcher.heartbeat_fields import report_of, takes_heartbeat
 from pandaserver.jobdispatcher.Protocol import NULL, SC_FAILED, SC_INVALID, SC_ROLE, SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest
@@ -38,6 +38,7 @@ def update_job(call: Call, **fields: Any) -> Envelope:
     For pilots, by role or as an owner of pilots of the queue.
     """
     require_pilot(call, fields.get("site_name"))
+    require_valid_token(call, fields.get("token"), fields.get("timeout"))
     report = _readable_report(call, fields)
     if not isinstance(report, StatusReport):
         return report

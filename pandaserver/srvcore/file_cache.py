@@ -54,14 +54,14 @@ class FileCache:
         """Return where the file of that name is, or would be."""
         return self._directory / safe_name(name)
 
-    def store(self, name: str, content: BinaryIO, *, compress: bool = False) -> StoredFile:
+    def store(self, name: str, content: BinaryIO, *, compress: bool = False, replace: bool = False) -> StoredFile:
         """Write a file whole; readers never see a part of it.
 
         A file that exists stays as it is, only younger, and :class:`Conflict` is raised, unless its name says that
-        it may be replaced.
+        it may be replaced, or ``replace`` does.
         """
         target = self.path(name)
-        rewritable = is_rewritable(target.name)
+        rewritable = replace or is_rewritable(target.name)
         handle, temporary = tempfile.mkstemp(prefix=".upload-", dir=self._directory)
         try:
             with os.fdopen(handle, "wb") as file:

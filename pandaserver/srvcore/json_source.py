@@ -40,12 +40,20 @@ class Access:
 ANONYMOUS: Final = Access()
 
 
-def read_json(source: str, *, seconds: float = SECONDS, most: int = MOST_BYTES, access: Access = ANONYMOUS) -> Any:
-    """Return the document. ExternalError says why there is none that could be used."""
+def read_json(
+    source: str,
+    *,
+    seconds: float = SECONDS,
+    most: int = MOST_BYTES,
+    access: Access = ANONYMOUS,
+    form: bytes | None = None,
+) -> Any:
+    """Return the document; with a form, what a POST of it is answered. ExternalError says why there is none to use."""
     deadline = monotonic() + seconds
     try:
-        fetch = _fetch_web if urlsplit(source).scheme in _WEB else _read_file
-        return parse_json(fetch(source, deadline, most, access))
+        if urlsplit(source).scheme in _WEB:
+            return parse_json(_fetch_web(source, deadline, most, access, form))
+        return parse_json(_read_file(source, most))
     except HTTPError as error:
         error.close()
         raise ExternalError(f"{source}: HTTP status {error.code}") from error
@@ -76,7 +84,7 @@ def _finite(text: str) -> float:
     return value if math.isfinite(value) else _no_number(text)
 
 
-def _read_file(source: str, _deadline: float, most: int, _access: Access) -> bytes:
+def _read_file(source: str, most: int) -> bytes:
     parts = urlsplit(source)
     path = Path(request.url2pathname(parts.path)) if parts.scheme == "file" else Path(source)
     if path.exists() and not path.is_file():  # a pipe would make us wait for its writer
@@ -85,14 +93,15 @@ def _read_file(source: str, _deadline: float, most: int, _access: Access) -> byt
         return _checked(file.read(most + 1), most)
 
 
-def _fetch_web(source: str, deadline: float, most: int, access: Access) -> bytes:
+def _fetch_web(source: str, deadline: float, most: int, access: Access, form: bytes | None) -> bytes:
     sockets = _Sockets()
     # A timeout of the socket counts from one packet to the next, so a slow sender needs a limit of the whole.
     timer = Timer(deadline - monotonic(), sockets.shut)
     timer.daemon = True
     timer.start()
     try:
-        with _opener(sockets, access).open(source, timeout=max(0.1, deadline - monotonic())) as response:
+        asked = request.Request(source, form)
+        with _opener(sockets, access).open(asked, timeout=max(0.1, deadline - monotonic())) as response:
             data = _checked(response.read(most + 1), most)
             if monotonic() >= deadline or response.length:
                 raise ValueError(f"ends after {len(data)} bytes, {response.length} are missing")

@@ -9,17 +9,24 @@ from pandaserver.taskbuffer.bridge import Caller
 from pandaserver.taskbuffer.db_proxy_mods import (
     dataset,
     dataset_scan,
+    event_range,
+    harvester,
+    harvester_command,
     inspection,
     job_archive,
+    job_command,
     job_dispatch,
     job_expiry,
     job_kill,
     job_library,
     job_output,
     job_query,
+    job_reassign,
+    job_rebroker,
     job_setup,
     job_state,
     job_statistics,
+    job_statistics_counts,
     job_submit,
     job_update,
     job_watch,
@@ -27,8 +34,11 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     message,
     metric,
     parameter,
+    pilot_token,
     retention,
+    retry_rule,
     sandbox,
+    sandbox_check,
     secret,
     site_activity,
     site_config,
@@ -38,6 +48,9 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     user,
     worker,
     worker_command,
+    worker_node,
+    worker_statistics,
+    worker_update,
 )
 from pandaserver.taskbuffer.operation import Operation
 
@@ -108,15 +121,25 @@ class TaskBuffer:
     getFullJobStatus = proxied(job_query.get_full_job_status)
     getPandaIDsWithTaskID = proxied(job_query.job_ids_of_task)
     killJobs = proxied(job_kill.kill_jobs)
+    reassignJobs = proxied(job_reassign.reassign_jobs)
+    countWaitingByShare = proxied(job_rebroker.count_waiting_by_share)
+    findOldestWaiting = proxied(job_rebroker.find_oldest_waiting)
+    findWaitingGroups = proxied(job_rebroker.find_waiting_groups)
+    findStuckMembers = proxied(job_rebroker.find_stuck_members)
 
     # -- users
     getBannedUsers = proxied(user.banned_users)
     setUserStatus = proxied(user.set_user_status)
     identitiesWithPermission = proxied(user.identities_with_permission)
+    namesWithPermission = proxied(user.names_with_permission)
+    hasPermission = proxied(user.has_permission)
 
     # -- files of users
     insertSandboxFileInfo = proxied(sandbox.register_sandbox)
     checkSandboxFile = proxied(sandbox.find_sandbox)
+    sandboxesToCheck = proxied(sandbox_check.sandboxes_to_check)
+    recordSandboxCheck = proxied(sandbox_check.record_sandbox_check)
+    recentSandboxes = proxied(sandbox_check.recent_sandboxes)
 
     # -- queues, shares, resource types
     loadSites = proxied(site_config.load_sites)
@@ -139,8 +162,38 @@ class TaskBuffer:
     updateWorkerPilotStatus = proxied(worker.update_worker_pilot_status)
     streamPilots = proxied(worker_command.stream_pilots)
     synchronizeWorkers = proxied(worker_command.synchronize_workers)
+
+    # -- harvesters: what they report, and what they are told
+    updateWorkers = proxied(worker_update.update_workers)
+    harvesterIsAlive = proxied(harvester.harvester_is_alive)
+    addHarvesterDialogs = proxied(harvester.add_harvester_dialogs)
+    updateServiceMetrics = proxied(harvester.update_service_metrics)
+    get_max_worker_id = proxied(harvester.get_max_worker_id)
+    reportWorkerStats_jobtype = proxied(worker_statistics.report_worker_statistics)
+    getWorkerStats = proxied(worker_statistics.get_worker_statistics)
+    getCommands = proxied(harvester_command.take_harvester_commands)
+    ackCommands = proxied(harvester_command.acknowledge_harvester_commands)
+    commandToHarvester = proxied(harvester_command.add_harvester_command)
+    getCommandLocksHarvester = proxied(harvester_command.lock_harvester_commands)
+    releaseCommandLocksHarvester = proxied(harvester_command.release_harvester_commands)
+    sweepPQ = proxied(harvester_command.sweep_queue)
+    setNumSlotsForWP = proxied(harvester_command.set_target_slots)
+
     get_user_secrets = proxied(secret.get_secrets)
     set_user_secrets = proxied(secret.set_secrets)
+    changeUserSecret = proxied(secret.change_secret)
+    setDebugMode = proxied(job_command.set_debug_mode)
+    send_command_to_job = proxied(job_command.send_command_to_job)
+    makePilotToken = proxied(pilot_token.make_pilot_token)
+    isPilotToken = proxied(pilot_token.is_pilot_token)
+    updateWorkerNode = proxied(worker_node.see_worker_node)
+    updateWorkerNodeGPU = proxied(worker_node.see_worker_node_gpu)
+
+    # -- event ranges
+    getEventRanges = proxied(event_range.acquire_event_ranges)
+    updateEventRanges = proxied(event_range.update_event_ranges)
+    checkEventsAvailability = proxied(event_range.count_event_ranges)
+    getEventRangeStates = proxied(event_range.event_range_states)
 
     # -- the end of a job: reports, lost heartbeats, expiry, datasets
     takeOutputReports = proxied(job_output.take_output_reports)
@@ -149,6 +202,8 @@ class TaskBuffer:
     cancelDownstreamJobs = proxied(job_library.cancel_downstream_jobs)
     failLostJobs = proxied(job_watch.fail_lost_jobs)
     expireJobs = proxied(job_expiry.expire_jobs)
+    evaluateRetryRules = proxied(retry_rule.evaluate_retry_rules)
+    checkRetryRules = proxied(retry_rule.check_retry_rules)
     awaitedLibraries = proxied(job_library.awaited_libraries)
     findTransferredJobs = proxied(transfer.find_transferred_jobs)
     storeOutputReports = proxied(transfer.store_output_reports)
@@ -167,6 +222,7 @@ class TaskBuffer:
     forgetWorkers = proxied(retention.forget_workers)
     forgetSandboxes = proxied(retention.forget_sandboxes)
     forgetAnswers = proxied(retention.forget_answers)
+    forgetServiceWords = proxied(retention.forget_service_words)
 
     # -- outgoing messages
     waitingMessages = proxied(message.waiting_messages)
@@ -178,6 +234,9 @@ class TaskBuffer:
     leaveUserMail = proxied(submission_end.leave_user_mail)
 
     # -- statistics and parameters
+    getJobCounts = proxied(job_statistics_counts.job_counts)
+    getEndedJobCounts = proxied(job_statistics_counts.ended_job_counts)
+    countJobs = proxied(job_statistics_counts.count_jobs)
     refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)
     getConfigValue = proxied(parameter.get_config_value)
     lockMetric = proxied(metric.lock_metric)
@@ -193,5 +252,7 @@ class TaskBuffer:
     updateRunningCounts = proxied(site_activity.update_running_counts)
     findMisplacedJobs = proxied(site_activity.misplaced_jobs)
     countWaitingCoJumboJobs = proxied(site_activity.waiting_co_jumbo_jobs)
+    countJumboJobs = proxied(site_activity.live_jumbo_jobs)
+    countStuckMerges = proxied(site_activity.stuck_merges)
     getConfigValues = proxied(parameter.get_config_values)
     getConfigOfApp = proxied(parameter.get_config_of_app)

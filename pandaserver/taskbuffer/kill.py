@@ -77,13 +77,15 @@ class Killer:
 
 @dataclass(frozen=True, slots=True)
 class KillRequest:
-    """Which jobs, by whom, why. ``diag`` replaces the text that the code implies."""
+    """Which jobs, by whom, why. ``diag`` replaces the text that the code implies, ``sub_status`` what it sets."""
 
     ids: tuple[int, ...]
     killer: Killer
     code: int | None = None
     diag: str | None = None
     sub_status: str | None = None
+    keep_unmerged: bool = False  # event service: what has been processed is kept
+    statuses: frozenset[JobStatus] | None = None  # only jobs that are still in one of these
 
     @property
     def rule(self) -> KillCode:
@@ -124,14 +126,22 @@ def may_kill(request: KillRequest, job: KillTarget) -> bool:
         return True
     if killer.is_production and (job.label not in ANALYSIS_LABELS or request.code in FOR_USERS_JOBS):
         return True
-    if job.label in ("managed", "test") and _ends_with_group(job.working_group, killer.groups):
+    if job.label in ("managed", "test") and ends_with_group(job.working_group, killer.groups):
         return True
     return bool(killer.dn) and bool(job.owner) and first_cn(killer.dn) == first_cn(job.owner or "")
 
 
-def _ends_with_group(working_group: str | None, groups: tuple[str, ...]) -> bool:
+def ends_with_group(working_group: str | None, groups: tuple[str, ...]) -> bool:
+    """Tell whether a job's working group is one of those groups."""
     found = working_group or ""
     return any(re.search(rf"(?:^|_){re.escape(group)}$", found, re.IGNORECASE) for group in groups)
+
+
+def is_wanted(request: KillRequest, job: KillTarget) -> bool:
+    """Tell whether the request is about a job in that state; marking jobs as retried is about failed ones only."""
+    if request.code == RETRIED:
+        return job.status is JobStatus.failed
+    return request.statuses is None or job.status in request.statuses
 
 
 def is_repeated(request: KillRequest, job: KillTarget) -> bool:

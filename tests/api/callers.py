@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from pandaserver.srvcore.access_tokens import AccessTokens
+
 #: Environments of requests, as the web server would make them. Use as ``client.post(url, environ_overrides=USER)``.
 USER = {"SSL_CLIENT_S_DN": "/DC=org/CN=Jane Doe"}
 LIMITED = {"SSL_CLIENT_S_DN": "/DC=org/CN=Jane Doe/CN=limited proxy"}
@@ -44,6 +46,7 @@ class FakeServices:
     def __init__(self) -> None:
         self.nudged: list[int] = []
         self.setupper_plugins: Mapping[str, type[Any]] = {}
+        self.access_tokens = AccessTokens(None)
 
     def nudge_setupper(self, ids: Sequence[int]) -> None:
         self.nudged.extend(ids)

@@ -63,6 +63,13 @@ PERMITTED: Final = """
     ORDER BY dn
 """
 
+#: User names with one of the permission letters.
+PERMITTED_NAMES: Final = """
+    SELECT name FROM ATLAS_PANDAMETA.users
+    WHERE gridPref LIKE :pattern AND (status IS NULL OR status <> 'disabled')
+    ORDER BY name
+"""
+
 SET_STATUS: Final = """
     UPDATE ATLAS_PANDAMETA.users SET status = :status, lastMod = CURRENT_TIMESTAMP WHERE name = :name
 """
@@ -154,6 +161,19 @@ def banned_users(tx: Transaction) -> frozenset[str]:
 def identities_with_permission(tx: Transaction, letter: str) -> list[str]:
     """Return the identities of users who are not banned and whose permissions contain that letter."""
     return [dn for (dn,) in tx.rows(PERMITTED, pattern=f"%{letter}%")]
+
+
+@operation(timeout=60, repeatable=True)
+def names_with_permission(tx: Transaction, letter: str) -> list[str]:
+    """Return the clean names of users who are not banned and whose permissions contain that letter."""
+    return [name for (name,) in tx.rows(PERMITTED_NAMES, pattern=f"%{letter}%")]
+
+
+@operation(timeout=60, repeatable=True)
+def has_permission(tx: Transaction, name: str, letter: str) -> bool:
+    """Tell whether a user is not banned and has that letter among the permissions."""
+    user = read_user(tx, name)
+    return bool(name) and not user.is_banned and letter in user.permissions
 
 
 @operation(timeout=60)

@@ -4,9 +4,11 @@ from pandaserver.taskbuffer.schema.tables import (
     admin,
     archive,
     datasets,
+    events,
     files,
     jobs,
     metrics,
+    nodes,
     own,
     sites,
     tasks,
@@ -14,4 +16,18 @@ from pandaserver.taskbuffer.schema.tables import (
     workers,
 )
 
-__all__ = ["admin", "archive", "datasets", "files", "jobs", "metrics", "own", "sites", "tasks", "users", "workers"]
+__all__ = [
+    "admin",
+    "archive",
+    "datasets",
+    "events",
+    "files",
+    "jobs",
+    "metrics",
+    "nodes",
+    "own",
+    "sites",
+    "tasks",
+    "users",
+    "workers",
+]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pandaserver.taskbuffer.schema.declare import big, clob, counted, number, sequence, table, time, word
+from pandaserver.taskbuffer.schema.declare import big, clob, counted, index, number, sequence, table, time, word
 
 panda_messages = table(
     "ATLAS_PANDA.panda_messages",
@@ -51,6 +51,19 @@ panda_share_counters = table(
     time("modificationTime", "last change or refresh", required=True),
 )
 
+panda_job_counts = table(
+    "ATLAS_PANDA.panda_job_counts",
+    "Jobs that have not ended, counted for statistics; whoever asks when it is old replaces all of it.",
+    time("ts", "when they were counted", required=True),
+    word("computingSite", 128, "queue"),
+    word("cloud", 50),
+    word("prodSourceLabel", 20),
+    word("processingType", 64),
+    word("resource_type", 56, "resource type name"),
+    word("jobStatus", 15, "see states", required=True),
+    big("nJobs", "jobs", required=True),
+)
+
 panda_leases = table(
     "ATLAS_PANDA.panda_leases",
     "Exclusive runs of daemon scripts across machines.",
@@ -59,6 +72,18 @@ panda_leases = table(
     big("token", "fencing token: rises with each holder; a commit under an old one is refused", required=True),
     time("leaseUntil", "the holder renews it before; NULL: free"),
     time("lastStart", "when the last run began: the period counts from here"),
+)
+
+panda_pilot_tokens = table(
+    "ATLAS_PANDA.panda_pilot_tokens",
+    "Tokens that old pilots ask for and show again when they ask for jobs. Kept until they expire.",
+    word("token", 64, "SHA-256 of the token in hexadecimal digits: reading this table gives nobody a token", key=True),
+    word("owner", 250, "DN of who asked for it", required=True),
+    word("schedulerID", 250, "who submits the pilots", required=True),
+    word("hostName", 128, "machine for which it was asked"),
+    time("creationTime", required=True),
+    time("expirationTime", "not valid from then on", required=True),
+    index("panda_pilot_tokens_exp_idx", "expirationTime"),
 )
 
 panda_sequences = table(

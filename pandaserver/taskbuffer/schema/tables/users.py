@@ -17,7 +17,7 @@ users = table(
     word("classP", 30),
     word("classXP", 30),
     word("sitePref", 60, "free"),
-    word("gridPref", 20, "permission letters: p proxy, k key pair, s super user, g super group"),
+    word("gridPref", 20, "permission letters: p proxy and access token, k key pair, t token key, s super user, g super group"),
     word("queuePref", 60),
     word("scriptCache", 100, "legacy"),
     word("types", 60),

@@ -40,6 +40,7 @@ def upgrade() -> None:
 
 
 def _declare(into: MetaData) -> None:
+    sequence("ATLAS_PANDA.PANDA_EVENT_RANGE_ID_SEQ", cache=1000, into=into)
     sequence("ATLAS_PANDA.JOBSDEFINED4_PANDAID_SEQ", into=into)
     sequence("ATLAS_PANDA.FILESTABLE4_ROW_ID_SEQ", cache=20, into=into)
     sequence("ATLAS_PANDA.GROUP_JOBID_SEQ", into=into)
@@ -176,6 +177,19 @@ def _declare(into: MetaData) -> None:
         into=into,
     )
     table(
+        "ATLAS_PANDA.Harvester_Dialogs",
+        "",
+        word("harvester_ID", 50, required=True),
+        big("diagID", required=True),
+        word("moduleName", 100),
+        word("identifier", 100),
+        time("creationTime", required=True),
+        word("messageLevel", 10),
+        word("diagMessage", 500),
+        index("harv_dialogs_harv_diagid_idx", "harvester_ID", "diagID"),
+        into=into,
+    )
+    table(
         "ATLAS_PANDA.Harvester_Instances",
         "",
         word("harvester_ID", 50, key=True),
@@ -186,6 +200,15 @@ def _declare(into: MetaData) -> None:
         time("lastUpdate"),
         word("sw_version", 50),
         word("commit_stamp", 100),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.Harvester_Metrics",
+        "",
+        word("harvester_ID", 50, required=True),
+        time("creation_time", required=True, default=NOW_UTC),
+        word("harvester_host", 100),
+        word("metrics", 4000),
         into=into,
     )
     table(
@@ -256,6 +279,36 @@ def _declare(into: MetaData) -> None:
         time("pilotStatusSyncTime"),
         number("minRamCount"),
         index("harvester_workers_status_idx", "status", "pilotStatus"),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.JEDI_Events",
+        "",
+        big("jediTaskID", key=True),
+        big("PandaID", key=True),
+        big("fileID", key=True),
+        big("job_processID", key=True),
+        big("datasetID", required=True),
+        number("status", required=True),
+        big("def_min_eventID"),
+        big("def_max_eventID"),
+        big("processed_upto_eventID"),
+        number("attemptNr"),
+        big("objStore_ID"),
+        big("event_offset"),
+        number("is_jumbo"),
+        big("zipRow_ID"),
+        word("file_not_deleted", 1),
+        number("error_code"),
+        number("path_convention"),
+        word("error_diag", 500),
+        big("jobsetID", required=True),
+        big("rangeID", required=True),
+        index("jedi_events_file_notdel_idx", "file_not_deleted"),
+        index("jedi_events_fileid_idx", "fileID"),
+        index("jedi_events_jobset_idx", "jobsetID", "status"),
+        index("jedi_events_pandaid_status_idx", "PandaID", "status"),
+        index("jedi_events_range_idx", "rangeID", unique=True),
         into=into,
     )
     table(
@@ -1157,6 +1210,16 @@ def _declare(into: MetaData) -> None:
         into=into,
     )
     table(
+        "ATLAS_PANDA.panda_event_jobs",
+        "",
+        big("jobsetID", key=True),
+        big("PandaID", key=True),
+        number("eventService", required=True),
+        big("jediTaskID", required=True),
+        index("panda_event_jobs_task_idx", "jediTaskID", "eventService"),
+        into=into,
+    )
+    table(
         "ATLAS_PANDA.panda_idempotency",
         "",
         word("owner", 250, key=True),
@@ -1164,6 +1227,19 @@ def _declare(into: MetaData) -> None:
         word("requestHash", 64, required=True),
         clob("result"),
         time("creationTime", required=True),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.panda_job_counts",
+        "",
+        time("ts", required=True),
+        word("computingSite", 128),
+        word("cloud", 50),
+        word("prodSourceLabel", 20),
+        word("processingType", 64),
+        word("resource_type", 56),
+        word("jobStatus", 15, required=True),
+        big("nJobs", required=True),
         into=into,
     )
     table(
@@ -1186,6 +1262,18 @@ def _declare(into: MetaData) -> None:
         number("attempts", required=True, default=0),
         into=into,
         sqlite_autoincrement=True,
+    )
+    table(
+        "ATLAS_PANDA.panda_pilot_tokens",
+        "",
+        word("token", 64, key=True),
+        word("owner", 250, required=True),
+        word("schedulerID", 250, required=True),
+        word("hostName", 128),
+        time("creationTime", required=True),
+        time("expirationTime", required=True),
+        index("panda_pilot_tokens_exp_idx", "expirationTime"),
+        into=into,
     )
     table(
         "ATLAS_PANDA.panda_sequences",
@@ -1310,6 +1398,50 @@ def _declare(into: MetaData) -> None:
         word("metric", 128, key=True),
         clob("value_json"),
         time("timestamp"),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.Worker_Node",
+        "",
+        word("site", 128, key=True),
+        word("host_name", 128, key=True),
+        word("cpu_model", 128, key=True),
+        number("n_logical_cpus"),
+        number("n_sockets"),
+        number("cores_per_socket"),
+        number("threads_per_core"),
+        word("cpu_architecture", 20),
+        word("cpu_architecture_level", 20),
+        decimal("clock_speed", 9, 2),
+        big("total_memory"),
+        time("last_seen"),
+        big("total_local_disk"),
+        word("cpu_model_normalized", 128),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.Worker_Node_GPUs",
+        "",
+        word("site", 128, key=True),
+        word("host_name", 128, key=True),
+        word("vendor", 128, key=True),
+        word("model", 128, key=True),
+        number("count"),
+        big("vram"),
+        word("architecture", 128),
+        word("framework", 128),
+        word("framework_version", 20),
+        word("driver_version", 20),
+        time("last_seen"),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.Worker_Node_Queue",
+        "",
+        word("site", 128, key=True),
+        word("host_name", 128, key=True),
+        word("panda_queue", 128, key=True),
+        time("last_seen"),
         into=into,
     )
     table(
