@@ -17,7 +17,7 @@ from pandaserver.api.registry import (
     request,
     words,
 )
-from pandaserver.jobdispatcher.callers import task_buffer_for
+from pandaserver.jobdispatcher.callers import require_pilot, task_buffer_for
 from pandaserver.jobdispatcher.Protocol import SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest
 from pandaserver.taskbuffer.db_proxy_mods.worker import PILOT_SAYS
@@ -107,7 +107,8 @@ def _for_harvesters(state: JobState) -> dict[str, Any]:
     v1="pilot/update_worker_status",
     legacy="updateWorkerPilotStatus",
     method="POST",
-    auth=Auth.PILOT,
+    auth=Auth.ANYONE,
+    auth_v1=Auth.PILOT,
     answer=pilot_answer,
     refused=Text,
     failed=Text,
@@ -117,11 +118,15 @@ def update_worker_status(
     worker_id: Annotated[int, Wire("workerID"), AlsoText, "worker that runs the pilot"],
     harvester_id: Annotated[str, Wire("harvesterID"), "instance that submitted it"],
     status: Annotated[str, "started or finished"],
-    site: Annotated[str | None, Wire(only="legacy"), "queue"] = None,  # noqa: ARG001  in the log of the request
+    site: Annotated[str | None, Wire(only="legacy"), "queue"] = None,
     timeout: Annotated[int | None, "seconds that the caller waits"] = 60,
     node_id: Annotated[str | None, "worker node"] = None,
 ) -> Envelope:
-    """Record the beginning or end of a pilot on its worker; a worker that nobody knows is no error."""
+    """Record the beginning or end of a pilot on its worker; a worker that nobody knows is no error.
+
+    For pilots, by role or as an owner of pilots of the queue.
+    """
+    require_pilot(call, site)
     if status not in PILOT_SAYS:
         raise BadRequest(f"Invalid pilot status {status[:40]!r}: it must be one of {', '.join(PILOT_SAYS)}")
     said = WorkerStatus(harvester_id, worker_id, status, node_id or None)

@@ -75,6 +75,14 @@ def test_what_is_wrong_about_a_worker_is_plain_text(server: Client) -> None:
     assert not v1(server, "pilot/update_worker_status", worker_id=1, harvester_id="hv1", status="resting")["success"]
 
 
+def test_an_owner_of_pilots_tells_of_workers_of_that_queue(server: Client, tbuf: TaskBuffer) -> None:
+    # The stock pilot takes the plain text of a refusal for a broken connection, and tries again for twenty minutes.
+    tbuf.storeQueues({"TEST_PQ": {"nickname": "TEST_PQ", "status": "online", "dn": USER["SSL_CLIENT_S_DN"]}})
+    fields = {"workerID": "42", "harvesterID": "hv1", "status": "started"}
+    assert with_json(server, "updateWorkerPilotStatus", USER, site="TEST_PQ", **fields) == {"StatusCode": 0}
+    assert with_json(server, "updateWorkerPilotStatus", USER, site="OTHER_PQ", **fields) is None
+
+
 def test_resource_types_are_python_text_for_pilots(server: Client) -> None:
     import ast
 
