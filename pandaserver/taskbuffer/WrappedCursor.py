@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from pandaserver.taskbuffer.dialects.base import Dialect, Session
@@ -40,11 +40,14 @@ class WrappedCursor:
         self.columns = statement.columns
         self._expressions = statement.expressions
 
-    def execute_later(self, sql: str, binds: Binds) -> None:
-        """Compile a canonical statement and execute it now, or in one trip with the next one."""
+    def execute_later(self, sql: str, binds: Binds, finished: Callable[[str], str] | None = None) -> None:
+        """Compile a canonical statement and execute it now, or in one trip with the next one.
+
+        ``finished`` makes what is executed of the native text.
+        """
         statement = self.dialect.statement(sql)
         text, values = self.dialect.bound(statement, binds, self._outgoing)
-        self._run(text, values, later=True)
+        self._run(finished(text) if finished else text, values, later=True)
 
     def execute_native(self, text: str, values: Sequence[Any] = ()) -> None:
         """Execute text of the backend with positional values."""

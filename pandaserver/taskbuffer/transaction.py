@@ -121,6 +121,14 @@ class Transaction:
         """Insert the row ``key | values``, or change ``values`` where the key (a unique one) exists."""
         self.run(lambda: self.cursor.dialect.upsert(self, table, key, values))
 
+    def upsert_many(self, table: str, key: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
+        """Insert or change rows that name the same columns, many a statement; no two may have the same key."""
+        if not rows:
+            return
+        names, values = tuple(key), tuple(name for name in rows[0] if name not in key)
+        ordered = [[row[name] for name in (*names, *values)] for row in rows]
+        self.run(lambda: self.cursor.dialect.upsert_rows(self, table, names, values, ordered))
+
     def next_ids(self, sequence: str, n: int) -> list[int]:
         """Draw ``n`` rising identifiers, such as ``next_ids("ATLAS_PANDA.JOBSDEFINED4_PANDAID_SEQ", 3)``."""
         return self.run(lambda: self.cursor.dialect.next_ids(self, sequence, n)) if n > 0 else []
@@ -141,6 +149,27 @@ class Transaction:
         if limit <= 0:
             return []
         return self.run(lambda: self.cursor.dialect.claim(self, table, key, limit, where, binds, order))
+
+    def claim_row(
+        self,
+        table: str,
+        *,
+        key: str,
+        where: Sequence[str],
+        binds: Mapping[str, Any],
+        order: str,
+        read: str,
+        beside: str,
+        walks: bool = False,
+    ) -> tuple[Row, list[Row]] | None:
+        """Lock the first row that nobody else holds; return what ``read`` and ``beside`` say of it, None without one.
+
+        Both are queries with ``IN (:ids[])`` for the key. ``beside`` gives numbers and texts only: no times.
+        ``walks`` tells that an index has those rows in that order, so that no values make another way better.
+        """
+        return self.run(
+            lambda: self.cursor.dialect.claim_row(self, table, key, where, binds, order, read, beside, walks)
+        )
 
     def lock_process(self, component: str, owner: str, *, period: float) -> bool:
         """Record a start of ``component`` by ``owner``, unless anybody started it less than ``period`` seconds ago."""

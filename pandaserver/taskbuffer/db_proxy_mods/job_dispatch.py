@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from typing import Any, Final
 
-from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
-from pandaserver.taskbuffer.db_proxy_mods.job_move import NOW, move_jobs
+from pandaserver.taskbuffer.db_proxy_mods.job_load import FILES, jobs_text
+from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.db_proxy_mods.parameter import get_config_value
 from pandaserver.taskbuffer.db_proxy_mods.remembered import remembered
 from pandaserver.taskbuffer.db_proxy_mods.secret import secrets_of
 from pandaserver.taskbuffer.db_proxy_mods.share import leaves_in_order
 from pandaserver.taskbuffer.db_proxy_mods.worker import link_jobs
+from pandaserver.taskbuffer.FileSpec import FileSpec
 from pandaserver.taskbuffer.job_flags import has_flag
-from pandaserver.taskbuffer.JobSpec import JobSpec
+from pandaserver.taskbuffer.JobSpec import JOB_TEXT_LIMITS, JobSpec
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.requests import MAX_JOBS, NOTHING, Acquired, JobRequest
-from pandaserver.taskbuffer.selections import OF_SELECTION, WAITING
+from pandaserver.taskbuffer.selections import GROUPS, OF_SELECTION, WAITING
 from pandaserver.taskbuffer.states import ACTIVE, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
+from pandaserver.taskbuffer.WrappedCursor import Row
 
 TABLE: Final = f"ATLAS_PANDA.{ACTIVE}"
+
+#: Whole jobs, and in the last column the time at which they were read.
+JOBS: Final = jobs_text((ACTIVE,), True, False, clock=True)
+
+#: Jobs with their files, and the time at which they were read.
+Claimed = tuple[list[JobSpec], datetime | None]
 
 AT_SITE: Final = "computingSite = :site"
 OF_SHARE: Final = "gshare = :share"
@@ -55,14 +64,20 @@ def acquire_jobs(tx: Transaction, wanted: JobRequest) -> Acquired:
     Nobody is told "nothing" while an unlocked job that fits is waiting: shares and dice decide the order only, and the
     last search is the whole queue.
     """
-    ids = _claim(tx, wanted)
-    if not ids:
+    jobs, now = _claim_one(tx, wanted) if wanted.n_jobs == 1 else _claim_many(tx, wanted)
+    if not jobs:
         return NOTHING
+    ids = [job.PandaID for job in jobs if job.PandaID is not None]
     n_sent = int(tx.value(SENT_LATELY, site=wanted.site, seconds=60) or 0) if wanted.counts_sent else 0
-    move_jobs(tx, ids, JobStatus.sent, by="JobDispatcher", locked=True, startTime=NOW, **_traces(wanted))
+    changes = {"modificationTime": now, "stateChangeTime": now, "startTime": now, **_traces(wanted)}
+    move_jobs(tx, ids, JobStatus.sent, by="JobDispatcher", locked=True, **changes)
     if wanted.harvester_id and wanted.worker_id is not None:
         link_jobs(tx, wanted.harvester_id, wanted.worker_id, wanted.site, ids)
-    jobs = load_jobs(tx, ids, tables=(ACTIVE,))
+    # The rows are ours: what was read together with the lock, and what has just been written, is what they are.
+    for job in jobs:
+        job.jobStatus = str(JobStatus.sent)
+        for column, value in changes.items():
+            setattr(job, column, value)
     secrets = _secrets(tx, jobs)
     return Acquired(
         tuple(jobs),
@@ -72,8 +87,27 @@ def acquire_jobs(tx: Transaction, wanted: JobRequest) -> Acquired:
     )
 
 
-def _claim(tx: Transaction, wanted: JobRequest) -> list[int]:
-    """Lock the jobs that this request gets, in the order in which it gets them."""
+def _claim_one(tx: Transaction, wanted: JobRequest) -> Claimed:
+    """Lock the job that this request gets, and read it in the same trip where the database can."""
+    eligible, binds = _eligible(wanted), _binds(wanted)
+    for conditions, more, order in _searches(tx, wanted):
+        claimed = tx.claim_row(
+            TABLE,
+            key="PandaID",
+            where=[*eligible, *conditions],
+            binds={**binds, **more},
+            order=order,
+            read=JOBS,
+            beside=FILES,
+            walks=wanted.selection in GROUPS and wanted.task_id is None and wanted.user_name is None,
+        )
+        if claimed is not None:
+            return _jobs_from([claimed[0]], claimed[1])
+    return _jobs_from([], [])
+
+
+def _claim_many(tx: Transaction, wanted: JobRequest) -> Claimed:
+    """Lock the jobs that this request gets, and read them in the order in which it gets them."""
     eligible, binds = _eligible(wanted), _binds(wanted)
     limit = min(wanted.n_jobs, MAX_JOBS)
     ids: list[int] = []
@@ -90,7 +124,17 @@ def _claim(tx: Transaction, wanted: JobRequest) -> list[int]:
         )
         if len(ids) >= limit:
             break
-    return ids
+    place = {panda_id: n for n, panda_id in enumerate(ids)}
+    rows = sorted(tx.rows(JOBS, ids=ids), key=lambda row: place[row[0]])
+    return _jobs_from(rows, tx.rows(FILES, ids=ids) if rows else [])
+
+
+def _jobs_from(rows: Sequence[Row], files: Iterable[Row]) -> Claimed:
+    """Return what rows of ``JOBS`` and ``FILES`` tell."""
+    jobs = {row[0]: JobSpec(*row[:-1]) for row in rows}
+    for file in files:
+        jobs[file[1]].Files.append(FileSpec(*file))
+    return list(jobs.values()), rows[0][-1] if rows else None
 
 
 def _searches(tx: Transaction, wanted: JobRequest) -> Iterator[tuple[tuple[str, ...], dict[str, Any], str]]:
@@ -139,7 +183,11 @@ def _traces(wanted: JobRequest) -> dict[str, Any]:
         "schedulerID": wanted.scheduler_id,
         "jobExecutionID": None if wanted.background else 0,
     }
-    return {column: value for column, value in found.items() if value is not None}
+    return {column: _fitting(column, value) for column, value in found.items() if value is not None}
+
+
+def _fitting(column: str, value: Any) -> Any:
+    return value[: JOB_TEXT_LIMITS[column]] if isinstance(value, str) else value
 
 
 def _secrets(tx: Transaction, jobs: Sequence[JobSpec]) -> dict[str, str]:

@@ -48,8 +48,11 @@ def load_jobs(
 
 
 @cache
-def jobs_text(tables: tuple[str, ...], parameters: bool, metadata: bool) -> str:
-    """Return the statement that reads whole jobs from those tables, with columns in the order of JobSpec's fields."""
+def jobs_text(tables: tuple[str, ...], parameters: bool, metadata: bool, *, clock: bool = False) -> str:
+    """Return the statement that reads whole jobs from those tables, with columns in the order of JobSpec's fields.
+
+    With ``clock`` the database's time is a column more.
+    """
     joins = ""
     if parameters:
         joins += " LEFT JOIN ATLAS_PANDA.jobParamsTable p ON p.PandaID = j.PandaID"
@@ -63,6 +66,8 @@ def jobs_text(tables: tuple[str, ...], parameters: bool, metadata: bool) -> str:
     # The two texts stand before prodDBlock in a JobSpec, whose fields are filled by position.
     place = columns.index("j.prodDBlock")
     columns[place:place] = [texts["jobParameters"], texts["metadata"]]
+    if clock:
+        columns.append("CURRENT_TIMESTAMP AS readTime")
     return " UNION ALL ".join(
         f"SELECT {', '.join(columns)} FROM ATLAS_PANDA.{table} j{joins} WHERE j.PandaID IN (:ids[])" for table in tables
     )

@@ -234,6 +234,23 @@ class Dialect(ABC):
     ) -> list[int]:
         """Lock the first ``limit`` rows that nobody has locked and return their keys."""
 
+    def claim_row(
+        self,
+        tx: Transaction,
+        table: str,
+        key: str,
+        where: Sequence[str],
+        binds: Mapping[str, Any],
+        order: str,
+        read: str,
+        beside: str,
+        walks: bool,
+    ) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None:
+        """Lock the first row that nobody has locked, and return what two queries by its key say."""
+        del walks  # whether the search may be planned once and for all
+        ids = self.claim(tx, table, key, 1, where, binds, order)
+        return (tx.rows(read, ids=ids)[0], tx.rows(beside, ids=ids)) if ids else None
+
     @abstractmethod
     def next_ids(self, tx: Transaction, sequence: str, n: int) -> list[int]:
         """Draw ``n`` identifiers, rising."""
@@ -251,6 +268,22 @@ class Dialect(ABC):
         row = {**key, **values}
         text = self.insert_text(table, tuple(row), 1) + self.upsert_suffix(tuple(key), tuple(values))
         tx.cursor.execute_native(text, list(row.values()))
+
+    def upsert_rows(
+        self,
+        tx: Transaction,
+        table: str,
+        key: tuple[str, ...],
+        values: tuple[str, ...],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        """Insert rows (key, then values), or change those with their keys, many a statement."""
+        columns, suffix = key + values, self.upsert_suffix(key, values)
+        chunk = max(1, min(ROWS_PER_INSERT, VALUES_PER_INSERT // len(columns)))
+        for start in range(0, len(rows), chunk):
+            part = rows[start : start + chunk]
+            text = self.insert_text(table, columns, len(part)) + suffix
+            tx.cursor.execute_native(text, [v for row in part for v in row])
 
     def insert(self, tx: Transaction, table: str, columns: tuple[str, ...], rows: Sequence[Sequence[Any]]) -> int:
         """Insert rows, many a statement."""

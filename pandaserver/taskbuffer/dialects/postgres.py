@@ -6,8 +6,10 @@ in front of the next statement instead of making a trip of its own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from decimal import Decimal
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from pandaserver.srvcore.errors import (
@@ -19,7 +21,16 @@ from pandaserver.srvcore.errors import (
     PandaError,
     Unavailable,
 )
-from pandaserver.taskbuffer.dialects.base import LOCK_SECONDS, SILENCE_SECONDS, Dialect, Promise, Session, claim_query
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings
+from pandaserver.taskbuffer.dialects.base import (
+    CACHE_SIZE,
+    LOCK_SECONDS,
+    SILENCE_SECONDS,
+    Dialect,
+    Promise,
+    Session,
+    claim_query,
+)
 from pandaserver.taskbuffer.dialects.postgres_prepared import ByKey, Prepared
 from pandaserver.taskbuffer.dialects.statement import Statement
 
@@ -31,6 +42,12 @@ if TYPE_CHECKING:
 
 #: What operations call a list of primary keys.
 KEYS: Final = "ids"
+
+#: The setting of a transaction that holds the key of the row that it has claimed.
+_CLAIMED: Final = "panda.claimed"
+_CLAIMED_KEY: Final = f"NULLIF(current_setting('{_CLAIMED}', true), '')::bigint"
+_ONE_PLAN: Final = "SET LOCAL enable_sort = off; SET LOCAL plan_cache_mode = force_generic_plan"
+_ANY_PLAN: Final = "SET LOCAL enable_sort = on; SET LOCAL plan_cache_mode = auto"
 
 _NUMERIC, _JSON, _JSONB, _TIMESTAMPTZ, _BOOL = 1700, 114, 3802, 1184, 16
 
@@ -46,6 +63,10 @@ class Postgres(Dialect):
     )
     now = "LOCALTIMESTAMP"  # of the session, which is in UTC; without a zone like our columns
     no_escape = " ESCAPE ''"
+
+    def __init__(self, settings: ConnectionSettings) -> None:
+        super().__init__(settings)
+        self.reading_claimed = lru_cache(CACHE_SIZE)(self._reading_claimed)
 
     def bind(self, name: str) -> str:
         return f"%({name})s"
@@ -138,6 +159,47 @@ class Postgres(Dialect):
         tx.cursor.execute(sql, {**binds, "claim_limit": limit}, suffix=" FOR UPDATE SKIP LOCKED")
         return [row[0] for row in tx.cursor.fetchall()]
 
+    def claim_row(
+        self,
+        tx: Transaction,
+        table: str,
+        key: str,
+        where: Sequence[str],
+        binds: Mapping[str, Any],
+        order: str,
+        read: str,
+        beside: str,
+        walks: bool,
+    ) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None:
+        """Search and read in one trip: a setting of the transaction carries the key from one to the other.
+
+        One statement for both would have to be planned with all its columns for every search. So the reading is
+        prepared, and the search too if it only ``walks`` an index; it is then planned with no way to sort, or a plan
+        from the time when few jobs waited would outlast it.
+        """
+        find = claim_query(key, table, where, order, limit=True)
+        session = tx.cursor.session
+        assert isinstance(session, PostgresSession)
+        if walks:
+            session.announce(_ONE_PLAN)
+        native = _walking if walks else _searching
+        tx.cursor.execute_later(find, {**binds, "claim_limit": 1}, native)
+        if walks:
+            session.announce(_ANY_PLAN)
+        tx.cursor.execute_native(self.reading_claimed(read, beside))
+        rows = tx.cursor.fetchall()
+        if not rows:
+            return None
+        *row, others = rows[0]
+        return tuple(row), [tuple(other) for other in json.loads(others or "[]")]
+
+    def _reading_claimed(self, read: str, beside: str) -> ByKey:
+        """Return the text of both queries for the claimed key, the rows of the second as JSON in a last column."""
+        one, other = self.statement(read), self.statement(beside)
+        columns = ", ".join(f"b.{self.column(name)}" for name in other.columns)
+        first, second = (self._text_for_one(s).replace(self.bind(KEYS), _CLAIMED_KEY) for s in (one, other))
+        return ByKey(f"SELECT r.*, (SELECT json_agg(json_build_array({columns})) FROM ({second}) b) FROM ({first}) r")
+
     def next_ids(self, tx: Transaction, sequence: str, n: int) -> list[int]:
         schema, _, name = sequence.partition(".")
         full = self.table(schema.upper(), name)
@@ -182,8 +244,8 @@ class PostgresSession(Session):
         self._pending.append(f"SET LOCAL statement_timeout = {whole}; SET LOCAL lock_timeout = {lock}")
 
     def execute(self, text: str, values: Mapping[str, Any] | Sequence[Any]) -> Cursor:
-        if isinstance(text, ByKey) and isinstance(values, Mapping):
-            text = self._prepared.execution(text, values)
+        if isinstance(text, ByKey) and (isinstance(values, Mapping) or not values):
+            text = self._prepared.execution(text, values if isinstance(values, Mapping) else {})
         pending, self._pending = self._pending, []
         if pending:
             text = f"{'; '.join(pending).replace('%', '%%')}; {text}"
@@ -240,6 +302,10 @@ class PostgresSession(Session):
             self._cursor.execute("ROLLBACK")
             raise (self.error(raised) or raised) from raised
 
+    def announce(self, settings: str) -> None:
+        """Change settings of the transaction for the statements that follow."""
+        self._pending.append(settings)
+
     def savepoint(self, name: str) -> None:
         self._pending.append(f"SAVEPOINT {name}")
 
@@ -285,6 +351,15 @@ class PostgresSession(Session):
             if state.startswith(prefix):
                 return kind(text)
         return DatabaseError(f"{text} ({state})")
+
+
+def _searching(query: str) -> str:
+    """Return what locks the first row of a query and leaves its key in the setting, until the transaction ends."""
+    return f"SELECT set_config('{_CLAIMED}', ({query} FOR UPDATE SKIP LOCKED)::text, true)"
+
+
+def _walking(query: str) -> str:
+    return ByKey(_searching(query))
 
 
 #: Begin of an SQLSTATE -> what it means.

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Final
@@ -89,14 +89,20 @@ class Prepared:
         name = f"s{self._names}"
         binds = list(dict.fromkeys(_BIND.findall(text)))
         body = _BIND.sub(lambda found: f"${binds.index(found[1]) + 1}", text).replace("%%", "%")
-        declared = ", ".join(_TYPES.get(types[bind], "unknown") for bind in binds)
+        declared = _in_brackets(_TYPES.get(types[bind], "unknown") for bind in binds)
         try:
             self._cursor.execute(
-                f"BEGIN; SET LOCAL lock_timeout = {PATIENCE_MS}; PREPARE {name} ({declared}) AS {body}; COMMIT"
+                f"BEGIN; SET LOCAL lock_timeout = {PATIENCE_MS}; PREPARE {name}{declared} AS {body}; COMMIT"
             )
         except psycopg2.Error as error:
             _logger.warning(f"not prepared: {error.diag.message_primary or type(error).__name__}: {text[:200]}")
             with suppress(psycopg2.Error):  # a connection that has died is found dead by the next call
                 self._cursor.execute("ROLLBACK")
             return None
-        return f"EXECUTE {name} ({', '.join(f'%({bind})s' for bind in binds)})"
+        return f"EXECUTE {name}{_in_brackets(f'%({bind})s' for bind in binds)}"
+
+
+def _in_brackets(members: Iterable[str]) -> str:
+    """Return a list as PREPARE and EXECUTE take it; they take no empty one."""
+    text = ", ".join(members)
+    return f" ({text})" if text else ""
