@@ -19,6 +19,7 @@ _log = PandaLogger().getLogger("archive_jobs")
 LIVE_DAYS: Final = 7.0
 HISTORY_DAYS: Final = 90.0
 ANSWER_DAYS: Final = 1.0
+SERVICE_DAYS: Final = 7.0
 
 #: Jobs of one transaction, and history rows.
 JOBS: Final = 100
@@ -41,6 +42,7 @@ def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> 
             "workers": lambda: repeat(lambda: tbuf.forgetWorkers(history_days, ROWS)),
             "uploads": lambda: tbuf.forgetSandboxes(history_days),
             "answers": lambda: tbuf.forgetAnswers(ANSWER_DAYS),
+            "harvesters": lambda: tbuf.forgetServiceWords(SERVICE_DAYS),
         },
     )
 

@@ -42,6 +42,11 @@ FORGET_ANSWERS: Final = """
     DELETE FROM ATLAS_PANDA.panda_idempotency WHERE creationTime < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY
 """
 
+FORGET_SERVICE_WORDS: Final = tuple(
+    f"DELETE FROM ATLAS_PANDA.{table} WHERE {time} < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY"
+    for table, time in (("Harvester_Dialogs", "creationTime"), ("Harvester_Metrics", "creation_time"))
+)
+
 
 @operation(timeout=60)
 def forget_history(tx: Transaction, days: float, limit: int = CHUNK) -> int:
@@ -70,3 +75,9 @@ def forget_sandboxes(tx: Transaction, days: float) -> int:
 def forget_answers(tx: Transaction, days: float) -> int:
     """Delete what requests with an idempotency key were answered so many days ago; return how many."""
     return tx.change(FORGET_ANSWERS, days=days)
+
+
+@operation(timeout=60)
+def forget_service_words(tx: Transaction, days: float) -> int:
+    """Delete complaints and measurements of harvesters that are older than so many days; return how many."""
+    return sum(tx.change(text, days=days) for text in FORGET_SERVICE_WORDS)

@@ -24,6 +24,7 @@ from pandaserver.taskbuffer.transaction import Transaction
 #: Minutes for which a report about workers counts.
 STATISTICS_MINUTES: Final = 60
 
+COMMAND: Final = "SET_N_WORKERS_JOBTYPE"
 #: Job type under which all numbers are sent: a harvester heeds only one number for each resource type.
 JOB_TYPE: Final = "managed"
 
@@ -51,6 +52,13 @@ WAITING: Final = """
     FROM ATLAS_PANDA.jobsActive4
     WHERE computingSite = :site AND jobStatus = 'activated' AND resource_type IS NOT NULL
     GROUP BY gshare, currentPriority, resource_type
+"""
+
+#: Instances that understand only the older of the two commands, by their own word.
+ANNOUNCED: Final = """
+    SELECT harvester_ID FROM ATLAS_PANDA.Harvester_Command_Lock
+    WHERE computingSite = :site AND command IN ('SET_N_WORKERS', 'SET_N_WORKERS_JOBTYPE')
+    GROUP BY harvester_ID HAVING MAX(command) = 'SET_N_WORKERS'
 """
 
 FORGET_COMMAND: Final = """
@@ -97,10 +105,12 @@ def stream_pilots(tx: Transaction, queue: StreamedQueue) -> dict[str, dict[str, 
     types = resource_types(tx.dicts(RESOURCE_TYPES))
     # Jobs wait for whoever comes, so the workers of all instances count, also where only one is told.
     told = shared_out(new_workers(queue, workers, _waiting(tx, queue.name), types), instances)
+    old = {row[0] for row in tx.rows(ANNOUNCED, site=queue.name)}
     for instance, numbers in told.items():
-        command = f"SET_N_WORKERS_JOBTYPE:{queue.name}"
+        name, params = ("SET_N_WORKERS", numbers) if instance in old else (COMMAND, {JOB_TYPE: numbers})
+        command = f"{name}:{queue.name}"
         tx.change(FORGET_COMMAND, harvester_ID=instance, command=command)
-        _add_commands(tx, instance, command, [{JOB_TYPE: numbers}])
+        queue_commands(tx, instance, command, [params])
     return told
 
 
@@ -136,15 +146,20 @@ def synchronize_workers(tx: Transaction, limit: int) -> dict[str, int]:
         for instance, ids in by_instance.items():
             tx.change(FORGET_OLD_SHARDS, harvester_ID=instance, command=command, minutes=AHEAD_MINUTES)
             shards = [ids[start : start + SHARD] for start in range(0, len(ids), SHARD)]
-            _add_commands(tx, instance, command, shards)
+            queue_commands(tx, instance, command, shards)
             for shard in shards:
                 tx.change(TOLD, harvesterID=instance, ids=shard)
         told[command] = len(rows)
     return told
 
 
-def _add_commands(
-    tx: Transaction, instance: str, command: str, params: Sequence[Mapping[str, Any] | list[int]]
+def queue_commands(
+    tx: Transaction,
+    instance: str,
+    command: str,
+    params: Sequence[Mapping[str, Any] | list[int] | None],
+    *,
+    ack_requested: bool = False,
 ) -> None:
     """Queue commands of the same text; harvesters take the oldest, that is the lowest number, first."""
     now = tx.now()
@@ -155,11 +170,11 @@ def _add_commands(
                 "command_id": number,
                 "command": command,
                 "harvester_ID": instance,
-                "ack_requested": 0,
+                "ack_requested": int(ack_requested),
                 "creation_date": now,
                 "status": "new",
                 "status_date": now,
-                "params": json.dumps(each),
+                "params": None if each is None else json.dumps(each),
             }
             for number, each in zip(
                 tx.next_ids("ATLAS_PANDA.HARVESTER_COMMAND_ID_SEQ", len(params)), params, strict=True

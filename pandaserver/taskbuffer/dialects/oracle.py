@@ -102,6 +102,20 @@ class Oracle(Dialect):
         except DuplicateKey as error:  # two inserted at once; running again updates
             raise LockLost(error.message) from error
 
+    def upsert_rows(
+        self,
+        tx: Transaction,
+        table: str,
+        key: tuple[str, ...],
+        values: tuple[str, ...],
+        rows: Sequence[Sequence[Any]],
+    ) -> None:
+        text, width = self.merge_text(table, key, values), len(key)
+        try:
+            tx.cursor.native_many(text, [[*row, *row[width:]] for row in rows])
+        except DuplicateKey as error:  # two inserted at once; running again updates
+            raise LockLost(error.message) from error
+
     def merge_text(self, table: str, key: Sequence[str], values: Sequence[str]) -> str:
         """The MERGE; its positional values are the key, then the values twice."""
         schema, _, name = table.partition(".")

@@ -15,6 +15,13 @@ OPTIONAL_INDEXES: Final[dict[str, dict[str, str]]] = {
         "datasets_moverid_indx": "moverID",
         "datasets_stat_type_mdate_idx": "type, status, modificationDate, subType",
     },
+    "Harvester_Dialogs": {
+        "harv_dialogs_module_harv_idx": "moduleName, harvester_ID",
+    },
+    "Harvester_Metrics": {
+        "harvester_metrics_idx": "harvester_ID, creation_time, harvester_host",
+        "harvester_metrics_ihc_idx": "harvester_ID, harvester_host, creation_time",
+    },
     "Harvester_Rel_Jobs_Workers": {
         "harv_work_reljobs_lastupd_idx": "lastUpdate",
     },

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pandaserver.taskbuffer.schema.declare import big, clob, index, number, sequence, table, time, word
+from pandaserver.taskbuffer.schema.declare import NOW_UTC, big, clob, index, number, sequence, table, time, word
 
 Harvester_Instances = table(
     "ATLAS_PANDA.Harvester_Instances",
@@ -113,3 +113,25 @@ Harvester_Command_Lock = table(
 )
 
 sequence("ATLAS_PANDA.HARVESTER_COMMAND_ID_SEQ")
+
+Harvester_Dialogs = table(
+    "ATLAS_PANDA.Harvester_Dialogs",
+    "What instances complain about; kept for a week.",
+    word("harvester_ID", 50, "harvester instance", required=True),
+    big("diagID", "id per instance", required=True),
+    word("moduleName", 100, "part of the harvester"),
+    word("identifier", 100),
+    time("creationTime", "UTC creation", required=True),
+    word("messageLevel", 10, "log level"),
+    word("diagMessage", 500, "log line"),
+    index("harv_dialogs_harv_diagid_idx", "harvester_ID", "diagID"),
+)
+
+Harvester_Metrics = table(
+    "ATLAS_PANDA.Harvester_Metrics",
+    "How the machines of instances are; kept for a week.",
+    word("harvester_ID", 50, "harvester instance", required=True),
+    time("creation_time", "UTC", required=True, default=NOW_UTC),
+    word("harvester_host", 100, "machine"),
+    word("metrics", 4000, "JSON"),
+)
