@@ -7,3 +7,6 @@ from typing import Final
 
 #: Identifier of the request that is being served, "" outside of one. Frames carry it into the database child.
 request_id: Final[ContextVar[str]] = ContextVar("request_id", default="")
+
+#: Address that the request came from, for audit rows. Frames carry it, too.
+remote_address: Final[ContextVar[str]] = ContextVar("remote_address", default="")

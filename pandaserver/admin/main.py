@@ -16,6 +16,8 @@ COMMANDS: Final[dict[str, str]] = {
     "queue": "pandaserver.admin.site_command:queue",
     "share": "pandaserver.admin.site_command:share",
     "resource-type": "pandaserver.admin.site_command:resource_type",
+    "user": "pandaserver.admin.user_command:user",
+    "audit": "pandaserver.admin.audit_command:audit",
     "token": "pandaserver.admin.credential_command:token",
     "certificate": "pandaserver.admin.credential_command:certificate",
     "check-schema": "pandaserver.admin.schema_command:check_schema",

@@ -2,42 +2,18 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import os
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from typing import Any, TextIO
 
 import click
 
+from pandaserver.admin.opening import administrator, opened_task_buffer, print_table
 from pandaserver.admin.site_files import read_queues, read_resource_types, read_shares
 from pandaserver.brokerage.site_reader import read_sites
-from pandaserver.config.panda_config import connection_settings, load, operation_settings
-from pandaserver.srvcore.errors import PandaError
-from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.sharing import resource_types, share_tree
-from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
 _FILE = click.argument("file", type=click.File(encoding="utf-8"))
-
-
-@contextmanager
-def _task_buffer() -> Iterator[TaskBuffer]:
-    """Open the configured database; what goes wrong is told in one line."""
-    config = load(os.environ)
-    config.require("server")
-    task_buffer = TaskBuffer(LocalBridge(connection_settings(config.server), operation_settings(config.server)))
-    try:
-        yield task_buffer
-    except PandaError as error:
-        raise click.ClickException(error.message) from error
-    finally:
-        task_buffer.close()
-
-
-def _actor() -> str:
-    return f"panda-admin by {getpass.getuser()}"
 
 
 @click.group()
@@ -48,13 +24,13 @@ def queue() -> None:
 @queue.command("list")
 def list_queues() -> None:
     """Print the queues with their status, type and size."""
-    with _task_buffer() as task_buffer:
+    with opened_task_buffer() as task_buffer:
         sites, findings = read_sites(task_buffer.loadSites())
     rows = [
         (site.sitename, site.status, site.type, site.cloud, f"{site.corecount} cores", f"{site.maxrss} MB")
         for site in sites.values()
     ]
-    _print_table([("queue", "status", "type", "cloud", "cores", "memory"), *rows])
+    print_table([("queue", "status", "type", "cloud", "cores", "memory"), *rows])
     for finding in findings:
         click.echo(finding, err=True)
 
@@ -63,7 +39,7 @@ def list_queues() -> None:
 @click.argument("name")
 def show_queue(name: str) -> None:
     """Print the description of queue NAME as JSON."""
-    with _task_buffer() as task_buffer:
+    with opened_task_buffer() as task_buffer:
         queues = task_buffer.loadQueueData()
     if name not in queues:
         raise click.ClickException(f"there is no queue {name}")
@@ -77,10 +53,10 @@ def set_queues(file: TextIO) -> None:
 
     FILE holds one description, a list of them, or an object of them by name. Servers notice within ten minutes.
     """
-    with _task_buffer() as task_buffer:
+    with opened_task_buffer() as task_buffer:
         queues = read_queues(file.read())
         known = task_buffer.loadQueueData()
-        task_buffer.storeQueues(queues, actor=_actor())
+        task_buffer.storeQueues(queues, actor=administrator())
     for name in sorted(queues):
         click.echo(f"queue {name} {'changed' if name in known else 'added'}")
 
@@ -93,7 +69,7 @@ def share() -> None:
 @share.command("list")
 def list_shares() -> None:
     """Print the share tree as JSON, in the form that `set` reads."""
-    with _task_buffer() as task_buffer:
+    with opened_task_buffer() as task_buffer:
         _print_rows(task_buffer.loadShares())
 
 
@@ -101,9 +77,9 @@ def list_shares() -> None:
 @_FILE
 def set_shares(file: TextIO) -> None:
     """Make the shares in FILE (a JSON list, - is standard input) the whole tree. New jobs notice within a minute."""
-    with _task_buffer() as task_buffer:
+    with opened_task_buffer() as task_buffer:
         rows = read_shares(file.read())
-        task_buffer.replaceShares(rows, actor=_actor())
+        task_buffer.replaceShares(rows, actor=administrator())
     for leaf in share_tree(rows).leaves():
         click.echo(f"{leaf.name} {leaf.percent:.4g} %")
 
@@ -116,7 +92,7 @@ def resource_type() -> None:
 @resource_type.command("list")
 def list_resource_types() -> None:
     """Print the resource types as JSON, in the form that `set` reads."""
-    with _task_buffer() as task_buffer:
+    with opened_task_buffer() as task_buffer:
         _print_rows(task_buffer.loadResourceTypes())
 
 
@@ -124,9 +100,9 @@ def list_resource_types() -> None:
 @_FILE
 def set_resource_types(file: TextIO) -> None:
     """Make the types in FILE (a JSON list, - is standard input) all there are. New jobs notice within a minute."""
-    with _task_buffer() as task_buffer:
+    with opened_task_buffer() as task_buffer:
         rows = read_resource_types(file.read())
-        task_buffer.replaceResourceTypes(rows, actor=_actor())
+        task_buffer.replaceResourceTypes(rows, actor=administrator())
     for kind in resource_types(rows):
         cores, ram = _span(kind.mincore, kind.maxcore), _span(kind.minrampercore, kind.maxrampercore)
         click.echo(f"{kind.name} cores {cores}, MB per core {ram}")
@@ -143,9 +119,3 @@ def _span(low: int | None, high: int | None) -> str:
 def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
     set_only = [{key: value for key, value in row.items() if value is not None} for row in rows]
     click.echo(json.dumps(set_only, indent=2))
-
-
-def _print_table(rows: Sequence[Sequence[str]]) -> None:
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    for row in rows:
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())

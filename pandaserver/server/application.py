@@ -96,6 +96,7 @@ class Application:
         """Serve one request. Whatever happens, there is a reply and one line in the log."""
         exchange = Exchange(environ, secrets.token_hex(8), time.monotonic())
         serving = context.request_id.set(exchange.request_id)
+        calling = context.remote_address.set(str(environ.get("REMOTE_ADDR", "")))
         try:
             response = self._respond(exchange)
             self._log(exchange, response)
@@ -105,6 +106,7 @@ class Application:
                 self._observe(name, exchange.door.value, response.status.value, seconds)
         finally:
             context.request_id.reset(serving)
+            context.remote_address.reset(calling)
             _close_uploads(exchange.raw)
         headers = [
             ("Content-Type", response.content_type),
@@ -196,6 +198,7 @@ class Application:
             f"PID={os.getpid()} {_one_line(exchange.name)} exec_time={elapsed:.3f} sec",
             f"door={exchange.door.value} status={response.status.value} bytes={len(response.body)}",
             f"caller={_one_line(exchange.principal.name) or '-'}",
+            f"address={_one_line(str(exchange.environ.get('REMOTE_ADDR', ''))) or '-'}",
         ]
         bound = exchange.bound
         if bound and self._settings.entryVerbose:
@@ -235,4 +238,5 @@ def _close_uploads(raw: Raw | None) -> None:
 
 def _one_line(text: str) -> str:
     """Return text from a client as it may stand in a log: short, and without a way to begin a line of its own."""
-    return "".join(c if c.isprintable() else "?" for c in text[:300])
+    short = text[:300]
+    return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from time import monotonic
 from typing import Any, TypeVar
 
-from pandacommon.pandalogger.context import request_id
+from pandacommon.pandalogger.context import remote_address, request_id
 from pandaserver.srvcore.backoff import Backoff
 from pandaserver.srvcore.child_process import resident_megabytes
 from pandaserver.srvcore.errors import ERROR_BY_CODE, BadRequest, OutcomeUnknown, PandaError, Unavailable
@@ -82,7 +82,8 @@ class ConBridge:
         remaining = deadline - monotonic()
         if remaining <= 0:
             raise Unavailable(f"{operation.name} was not executed: the deadline had passed before it could be sent")
-        request = (request_id.get(), remaining, operation.name, tuple(args), dict(kwargs))
+        serving = (request_id.get(), remote_address.get())
+        request = (serving, remaining, operation.name, tuple(args), dict(kwargs))
         try:
             reply = child.ask(request, deadline)
         except FrameTooLarge as error:

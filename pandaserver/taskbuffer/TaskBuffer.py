@@ -7,6 +7,7 @@ from typing import Generic, ParamSpec, Self, TypeVar, overload
 
 from pandaserver.taskbuffer.bridge import Caller
 from pandaserver.taskbuffer.db_proxy_mods import (
+    audit,
     dataset,
     dataset_scan,
     event_range,
@@ -130,6 +131,9 @@ class TaskBuffer:
     # -- users
     getBannedUsers = proxied(user.banned_users)
     setUserStatus = proxied(user.set_user_status)
+    banUser = proxied(user.ban_user)
+    getUserRow = proxied(user.user_row)
+    getAuditRows = proxied(audit.audit_rows)
     identitiesWithPermission = proxied(user.identities_with_permission)
     namesWithPermission = proxied(user.names_with_permission)
     hasPermission = proxied(user.has_permission)

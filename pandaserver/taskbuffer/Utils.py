@@ -227,7 +227,7 @@ def register_file(
     if not host:
         raise BadRequest("the host of the file is unknown: set sandboxHostname")
     sandbox = Sandbox(user_name, host, safe_name(file_name), file_size, str(checksum))
-    if call.task_buffer.insertSandboxFileInfo(sandbox):
+    if call.task_buffer.insertSandboxFileInfo(sandbox, actor=call.principal.name):
         return Envelope(legacy=Text("OK"))
     return Envelope(success=False, message="file exist", legacy=Text("WARNING: file exist"))
 

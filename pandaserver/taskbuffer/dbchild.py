@@ -13,7 +13,7 @@ import sys
 import threading
 from typing import Final
 
-from pandacommon.pandalogger.context import request_id
+from pandacommon.pandalogger.context import remote_address, request_id
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.srvcore.errors import PandaError
 from pandaserver.srvcore.memory import settle_memory
@@ -81,8 +81,9 @@ def _answer(proxy: OraDBProxy, number: int, payload: bytearray, logger: logging.
     """
     name = "a call that could not be read"
     try:
-        caller_id, seconds, name, args, kwargs = wire.decode(payload)
-        request_id.set(caller_id)
+        (serving, address), seconds, name, args, kwargs = wire.decode(payload)
+        request_id.set(serving)
+        remote_address.set(address)
         return wire.encode(number, ("ok", proxy.call(name, args, kwargs, seconds), proxy.transactions))
     except PandaError as error:
         return _encoded_error(number, error, proxy.transactions)

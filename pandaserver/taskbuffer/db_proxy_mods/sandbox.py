@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pandaserver.taskbuffer.db_proxy_mods import audit
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
 
@@ -46,11 +47,14 @@ class Sandbox:
 
 
 @operation(timeout=30)
-def register_sandbox(tx: Transaction, sandbox: Sandbox, *, replace: bool = False) -> bool:
+def register_sandbox(tx: Transaction, sandbox: Sandbox, *, replace: bool = False, actor: str | None = None) -> bool:
     """Record a file and return True, or return False if the host has one of that name already.
 
-    With ``replace`` the record of that name takes the new size and checksum instead.
+    With ``replace`` the record of that name takes the new size and checksum instead. ``actor`` records it in the name
+    of somebody else, which the audit table keeps.
     """
+    if actor is not None:
+        audit.record(tx, actor, "insertSandboxFileInfo", "sandbox", sandbox.name, user=sandbox.user, host=sandbox.host)
     if tx.one(FIND_BY_NAME, hostName=sandbox.host, fileName=sandbox.name) is None:
         tx.insert("ATLAS_PANDAMETA.userCacheUsage", [_row(sandbox, tx.now())])
         return True

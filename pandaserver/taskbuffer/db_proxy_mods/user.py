@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from pandaserver.srvcore.errors import DuplicateKey
+from pandaserver.taskbuffer.db_proxy_mods import audit
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.submission import Submitter
 from pandaserver.taskbuffer.transaction import Transaction
@@ -68,6 +69,11 @@ PERMITTED_NAMES: Final = """
     SELECT name FROM ATLAS_PANDAMETA.users
     WHERE gridPref LIKE :pattern AND (status IS NULL OR status <> 'disabled')
     ORDER BY name
+"""
+
+SHOW_USER: Final = """
+    SELECT name, dn, email, status, gridPref, jobID, nCurrent, firstJob, latestJob FROM ATLAS_PANDAMETA.users
+    WHERE name = :name
 """
 
 SET_STATUS: Final = """
@@ -177,6 +183,26 @@ def has_permission(tx: Transaction, name: str, letter: str) -> bool:
 
 
 @operation(timeout=60)
-def set_user_status(tx: Transaction, name: str, status: str | None) -> bool:
+def set_user_status(tx: Transaction, name: str, status: str | None, actor: str = "system") -> bool:
     """Ban a user (``disabled``) or lift the ban (None); return False for a user who never submitted."""
-    return tx.change(SET_STATUS, name=name[:NAME_LIMIT], status=status) > 0
+    if not tx.change(SET_STATUS, name=name[:NAME_LIMIT], status=status):
+        return False
+    audit.record(tx, actor, "setUserStatus", "user", name[:NAME_LIMIT], status=status)
+    return True
+
+
+@operation(timeout=60)
+def ban_user(tx: Transaction, name: str, actor: str, reason: str) -> bool:
+    """Ban a user, also one whom nobody has seen yet; return False if the ban was there before."""
+    if lock_user(tx, Submitter(name=name[:NAME_LIMIT], dn="")).is_banned:
+        return False
+    tx.change(SET_STATUS, name=name[:NAME_LIMIT], status=DISABLED)
+    audit.record(tx, actor, "banUser", "user", name[:NAME_LIMIT], reason=reason)
+    return True
+
+
+@operation(timeout=60, repeatable=True)
+def user_row(tx: Transaction, name: str) -> dict[str, Any] | None:
+    """Return what is known about a user, None if nothing is."""
+    rows = tx.dicts(SHOW_USER, name=name[:NAME_LIMIT])
+    return rows[0] if rows else None

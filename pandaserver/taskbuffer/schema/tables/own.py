@@ -36,6 +36,7 @@ panda_audit = table(
     word("objectID", 255, "identifier or name of the object", required=True),
     clob("details", "JSON: what changed, and why if the caller told"),
     word("requestID", 64, "request under which the logs tell more"),
+    word("remoteAddress", 64, "address that the caller came from; NULL for daemons and panda-admin"),
     sqlite_autoincrement=True,
 )
 

@@ -1192,6 +1192,7 @@ def _declare(into: MetaData) -> None:
         word("objectID", 255, required=True),
         clob("details"),
         word("requestID", 64),
+        word("remoteAddress", 64),
         into=into,
         sqlite_autoincrement=True,
     )

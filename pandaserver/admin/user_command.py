@@ -1,0 +1,51 @@
+"""``panda-admin user``: look at a user, ban one, and lift the ban."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from pandaserver.admin.opening import administrator, opened_task_buffer
+from pandaserver.srvcore.principal import clean_name
+from pandaserver.taskbuffer.db_proxy_mods.user import DISABLED
+
+_NAME = click.argument("name", callback=lambda _context, _parameter, value: clean_name(value))
+
+
+@click.group()
+def user() -> None:
+    """Look at users, and ban them. NAME is a user name such as 'Jane Doe', or a DN."""
+
+
+@user.command()
+@_NAME
+@click.option("--reason", required=True, help="Why; it is kept in the audit table.")
+def ban(name: str, reason: str) -> None:
+    """Refuse every request of NAME. Servers notice within ten minutes; jobs that run are not touched."""
+    with opened_task_buffer() as task_buffer:
+        new = task_buffer.banUser(name, administrator(), reason)
+    click.echo(f"{name} is banned" if new else f"{name} was banned before")
+
+
+@user.command()
+@_NAME
+def unban(name: str) -> None:
+    """Let NAME in again. Servers notice within ten minutes."""
+    with opened_task_buffer() as task_buffer:
+        row = task_buffer.getUserRow(name)
+        if row is None or row["status"] != DISABLED:
+            raise click.ClickException(f"{name} is not banned")
+        task_buffer.setUserStatus(name, None, administrator())
+    click.echo(f"{name} is no longer banned")
+
+
+@user.command()
+@_NAME
+def show(name: str) -> None:
+    """Print what is known about NAME, as JSON."""
+    with opened_task_buffer() as task_buffer:
+        row = task_buffer.getUserRow(name)
+    if row is None:
+        raise click.ClickException(f"there is no user {name!r}; users appear with their first submission")
+    click.echo(json.dumps({key: value for key, value in row.items() if value is not None}, indent=2, default=str))
