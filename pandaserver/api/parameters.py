@@ -146,10 +146,11 @@ class Signature:
         """Return the parameters of one door by the names they have there."""
         return self._names[door]
 
-    def bind(self, door: Door, raw: Mapping[str, Any], *, typed: bool) -> Bound:
+    def bind(self, door: Door, raw: Mapping[str, Any], *, typed: bool, forgiving: bool = False) -> Bound:
         """Return the arguments that a request means; ``typed`` says that it was JSON.
 
-        A request that cannot be understood raises :class:`BadRequest` naming the parameter.
+        A request that cannot be understood raises :class:`BadRequest` naming the parameter. ``forgiving`` takes every
+        value as text, too, and junk as absent, unless the parameter is required.
         """
         known = self._names[door]
         bound = Bound({})
@@ -166,10 +167,10 @@ class Signature:
                     raise BadRequest(f"Argument error: missing a required argument: '{name}'")
                 continue
             try:
-                value = _value(parameter, door, raw[name], typed)
+                value = _value(parameter, door, raw[name], typed, forgiving)
                 _check_limits(parameter, value)
             except (WrongType, BadRequest) as problem:
-                if not parameter.lenient:
+                if not parameter.lenient and (parameter.required or not forgiving):
                     raise _refusal(parameter, name, problem) from problem
                 bound.dropped.append(name)
                 continue
@@ -200,9 +201,9 @@ def _compiled(declared: inspect.Parameter, hint: Any) -> Parameter:
 # ---- reading one value -----------------------------------------------------------------------------------------------
 
 
-def _value(parameter: Parameter, door: Door, raw: Any, typed: bool) -> Any:
+def _value(parameter: Parameter, door: Door, raw: Any, typed: bool, forgiving: bool) -> Any:
     kind = parameter.kind
-    if parameter.lenient and isinstance(raw, str) and str in kind.bases:
+    if (parameter.lenient or forgiving) and isinstance(raw, str) and str in kind.bases:
         raw = repaired(raw)
     if door is Door.LEGACY:
         if raw is None:  # a client that sends null means that it has nothing to say
@@ -216,7 +217,7 @@ def _value(parameter: Parameter, door: Door, raw: Any, typed: bool) -> Any:
         return strict(kind, parameter.wire.read_v1(raw))
     if not typed:
         return from_text(kind, raw)
-    if parameter.also_text:
+    if parameter.also_text or forgiving:
         return from_legacy(kind, raw)
     return strict(kind, raw)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, PilotReply, pilot_answer
-from pandaserver.api.registry import AtLeast, Auth, Call, Door, Wire, request
+from pandaserver.api.registry import AlsoText, AtLeast, Auth, Call, Door, Wire, request
 from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, require_valid_token, task_buffer_for
 from pandaserver.jobdispatcher.Protocol import SC_NO_JOBS, SC_SUCCESS, Surroundings, job_map
 from pandaserver.srvcore.errors import Forbidden
@@ -46,24 +46,26 @@ def _lenient_id(raw: Any) -> int | None:
 def acquire_jobs(
     call: Call,
     site_name: Annotated[str, Wire("siteName"), "PanDA queue"],
-    timeout: Annotated[int | None, "seconds that the caller waits"] = 60,
-    memory: Annotated[int | None, Wire("mem", read=_lenient_size), "MB that the slot offers; 0: do not ask"] = None,
-    disk_space: Annotated[int | None, Wire("diskSpace", read=_lenient_size), "MB; 0: do not ask"] = None,
+    timeout: Annotated[int | None, AlsoText, "seconds that the caller waits"] = 60,
+    memory: Annotated[
+        int | None, AlsoText, Wire("mem", read=_lenient_size), "MB that the slot offers; 0: do not ask"
+    ] = None,
+    disk_space: Annotated[int | None, AlsoText, Wire("diskSpace", read=_lenient_size), "MB; 0: do not ask"] = None,
     prod_source_label: Annotated[str | None, Wire("prodSourceLabel"), "which jobs"] = None,
     node: Annotated[str | None, "worker node"] = None,
     computing_element: Annotated[str | None, Wire("computingElement"), "kept on the job"] = None,
     prod_user_id: Annotated[str | None, Wire("prodUserID"), "only jobs of that owner"] = None,
     get_proxy_key: Annotated[str | None, Wire("getProxyKey"), "True: name the proxy's key"] = None,
-    task_id: Annotated[int | None, Wire("taskID"), "only jobs of that task"] = None,
-    n_jobs: Annotated[int | None, Wire("nJobs"), AtLeast(1), "given, even as 1: the reply is a list"] = None,
-    background: Annotated[bool | None, "only jobs that may run in the background"] = None,
+    task_id: Annotated[int | None, AlsoText, Wire("taskID"), "only jobs of that task"] = None,
+    n_jobs: Annotated[int | None, AlsoText, Wire("nJobs"), AtLeast(1), "given, even as 1: the reply is a list"] = None,
+    background: Annotated[bool | None, AlsoText, "only jobs that may run in the background"] = None,
     resource_type: Annotated[str | None, Wire("resourceType"), "only jobs of that type"] = None,
     harvester_id: Annotated[str | None, "instance that runs the worker"] = None,
-    worker_id: Annotated[int | None, Wire(read=_lenient_id), "worker that runs the pilot"] = None,
+    worker_id: Annotated[int | None, AlsoText, Wire(read=_lenient_id), "worker that runs the pilot"] = None,
     scheduler_id: Annotated[str | None, Wire("schedulerID"), "kept on the job"] = None,
     job_type: Annotated[str | None, Wire("jobType"), "user: only user-like test jobs at a unified queue"] = None,
-    via_topic: Annotated[bool | None, Wire("viaTopic"), "a broker announced the job"] = None,  # noqa: ARG001  none does
-    remaining_time: Annotated[int | None, Wire(read=_lenient_size), "seconds that the slot lasts"] = None,
+    via_topic: Annotated[bool | None, AlsoText, Wire("viaTopic"), "a broker announced the job"] = None,  # noqa: ARG001  none does
+    remaining_time: Annotated[int | None, AlsoText, Wire(read=_lenient_size), "seconds that the slot lasts"] = None,
     token: Annotated[str | None, Wire(only="legacy"), "of genPilotToken; none is needed"] = None,
 ) -> Envelope | PilotReply:
     """Give activated jobs to a pilot. The jobs become `sent`; asking again gives other jobs.

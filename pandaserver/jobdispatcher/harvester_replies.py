@@ -1,0 +1,72 @@
+"""How harvesters of the historical door are answered: pairs of success and what to say, and never a surprise.
+
+A harvester whose thread meets a reply that it does not expect loses the thread for good, so a database that is away is
+an ordinary answer here.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from functools import wraps
+from typing import Any, Final, TypeVar
+
+from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandaserver.api.answering import Envelope
+from pandaserver.api.registry import Call, Door
+from pandaserver.srvcore.errors import BadRequest, DatabaseError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+_logger = PandaLogger().getLogger("HarvesterRequests")
+
+#: What a harvester is told about a field that is no JSON of the right kind.
+UNREADABLE: Final = "failed to load JSON"
+
+#: What most methods say when the database is away.
+NO_DATABASE: Final = "database error in the panda server"
+
+
+def json_of(kind: type | tuple[type, ...]) -> Callable[[Any], Any]:
+    """Return a reader of JSON text, or of what a JSON body had there already, that must be of that kind."""
+
+    def read(raw: Any) -> Any:
+        try:
+            value = json.loads(raw) if isinstance(raw, str) else raw
+        except (ValueError, RecursionError) as problem:
+            raise BadRequest(UNREADABLE) from problem
+        if not isinstance(value, kind):
+            raise BadRequest(UNREADABLE)
+        return value
+
+    return read
+
+
+def optional_json_of(kind: type) -> Callable[[Any], Any]:
+    """Return the same for a field that may say nothing."""
+    read = json_of(kind)
+    return lambda raw: None if raw in ("", "null", "None") else read(raw)
+
+
+def pair(message: str) -> list[Any]:
+    """Return how a method of the pair family says that something is wrong."""
+    return [False, UNREADABLE if message.endswith(UNREADABLE) else message]
+
+
+def survives_database(answer: Any) -> Callable[[F], F]:
+    """Let a handler answer the historical door with that value, under status 200, while the database is away."""
+
+    def decorate(handler: F) -> F:
+        @wraps(handler)
+        def served(call: Call, *args: Any, **kwargs: Any) -> Any:
+            try:
+                return handler(call, *args, **kwargs)
+            except DatabaseError as error:
+                if call.door is not Door.LEGACY:
+                    raise
+                _logger.warning(f"{handler.__name__} failed: {type(error).__name__} {error.message}")
+                return Envelope(legacy=answer)
+
+        return served  # type: ignore[return-value]
+
+    return decorate
