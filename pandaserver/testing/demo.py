@@ -18,7 +18,7 @@ from pandaserver.testing.pilot_pool import BuiltinPilots, PilotPool, StockPilots
 from pandaserver.testing.run import add_options, ended_by_signals, hold_back_signals, instance_options
 from pandaserver.testing.servers import ServerNotStarted
 from pandaserver.testing.stock_client import ClientFailed, StockClient
-from pandaserver.testing.stock_pilot import PilotUnavailable
+from pandaserver.testing.stock_pilot_release import PilotUnavailable
 
 USER: Final = "Jane Doe"
 #: States in which a job stays.

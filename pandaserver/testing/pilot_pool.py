@@ -14,7 +14,8 @@ from pandaserver.testing.instance import Instance
 from pandaserver.testing.processes import end
 from pandaserver.testing.sample_site import QUEUE
 from pandaserver.testing.stock_client import StockClient
-from pandaserver.testing.stock_pilot import SCRIPT_BASE, VERSION, PilotUnavailable, StockPilot
+from pandaserver.testing.stock_pilot import SCRIPT_BASE, StockPilot, TokenIdentity
+from pandaserver.testing.stock_pilot_release import NEWEST, PilotUnavailable
 
 _ORIGIN: Final = f"{VO}.pilot"
 #: Pilots that may be started for each job; more means that they end without doing anything.
@@ -111,7 +112,7 @@ class BuiltinPilots(PilotPool):
 class StockPilots(PilotPool):
     """Stock pilots: one job each, as an account of their own."""
 
-    description = f"panda-pilot {VERSION}, unmodified"
+    description = f"panda-pilot {NEWEST}, unmodified"
     script_base = SCRIPT_BASE
 
     def __init__(self, instance: Instance, count: int) -> None:
@@ -119,9 +120,8 @@ class StockPilots(PilotPool):
         home = instance.layout.home / "stock"
         home.mkdir(exist_ok=True)
         self.store = home / "store"
-        self._pilot = StockPilot(
-            home / "pilot", self.store, http=instance.http, token=instance.token("Pilot", f"{VO}/pilot"), origin=_ORIGIN
-        )
+        identity = TokenIdentity(instance.token("Pilot", f"{VO}/pilot"), _ORIGIN)
+        self._pilot = StockPilot(home / "pilot", self.store, http=instance.http, identity=identity)
 
     def provide(self, path: Path, scope: str, client: StockClient) -> None:
         """Put the file into the store: copytool mv links it from there."""
