@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Final
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.dataservice.Closer import after_end
+from pandaserver.dataservice.RetryRules import apply_retry_rules
 from pandaserver.taskbuffer.lost_jobs import LostRule
+from pandaserver.taskbuffer.retry_rules import WATCHER_SOURCES
 
 if TYPE_CHECKING:
     from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
@@ -34,6 +36,8 @@ class Watcher:
             total += len(jobs)
             _log.info(f"failed n={len(jobs)} rule={rule.name!r} first={jobs[0].PandaID} last={jobs[-1].PandaID}")
             after_end(self._task_buffer, jobs)
+            ids = [job.PandaID for job in jobs if job.PandaID is not None]
+            apply_retry_rules(self._task_buffer, ids, WATCHER_SOURCES)
             if len(jobs) < CHUNK:
                 break
         return total

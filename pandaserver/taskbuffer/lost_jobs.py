@@ -6,7 +6,7 @@ is never lost while its output report waits for the Adder.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -20,6 +20,7 @@ from pandaserver.taskbuffer.ErrorCode import (
 )
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.states import JobStatus
+from pandaserver.taskbuffer.time_limits import DEFAULTS
 
 #: Names that one list of a statement holds.
 LONGEST_LIST: Final = 1000
@@ -48,24 +49,39 @@ class LostRule:
     except_sites: tuple[str, ...] = ()  # never jobs of these queues
 
 
-def heartbeat_rules(analysis_hours: float, holding_hours: float) -> tuple[LostRule, ...]:
+def heartbeat_rules(
+    analysis_hours: float, holding_hours: float, limits: Mapping[str, float] = DEFAULTS
+) -> tuple[LostRule, ...]:
     """Return the rules that hold at every queue, in the order in which they are applied."""
     holding = (JobStatus.holding,)
     minutes = analysis_hours * 60
     return (
         LostRule("analysis heartbeat", RUNNING_LIKE, minutes, (ANALYSIS,)),
         LostRule("analysis transferring", (JobStatus.transferring,), minutes, (ANALYSIS, NO_REPORT)),
-        LostRule("sent", (JobStatus.sent,), 30),
+        LostRule("sent", (JobStatus.sent,), limits["sent"]),
         LostRule(
             "holding analysis",
             holding,
-            180,
+            limits["holding_analysis"],
             ("prodSourceLabel IN ('user', 'panda', 'ddm')", "stateChangeTime <> modificationTime", NO_REPORT),
             since_end=True,
         ),
-        LostRule("holding high priority", holding, 180, ("currentPriority > 800", NO_REPORT), since_end=True),
+        LostRule(
+            "holding high priority",
+            holding,
+            limits["holding_priority"],
+            ("currentPriority > 800", NO_REPORT),
+            since_end=True,
+        ),
         LostRule("holding", holding, holding_hours * 60, (NO_REPORT,), since_end=True),
     )
+
+
+def too_old_rule(minutes: float) -> LostRule:
+    """Return the rule for jobs that are too old to live and were not ended by being told to."""
+    statuses = (JobStatus.sent, *RUNNING_LIKE, JobStatus.holding, JobStatus.transferring)
+    old = "creationTime < CURRENT_TIMESTAMP - :minutes * INTERVAL '1' MINUTE"
+    return LostRule("too old", statuses, minutes, (old, NO_REPORT))
 
 
 def production_rule(hours: float, except_sites: tuple[str, ...]) -> LostRule:

@@ -10,11 +10,22 @@ from types import SimpleNamespace
 import pytest
 
 from pandaserver.brokerage.SiteMapper import SiteMapper
+from pandaserver.config.settings import ServerSettings
 from pandaserver.daemons.scripts import copyArchive
+from pandaserver.jobdispatcher.Watcher import Watcher
+from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
+from pandaserver.taskbuffer.lost_jobs import too_old_rule
+from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.SiteSpec import SiteRows, SiteSpec
+from pandaserver.taskbuffer.states import JobStatus
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
-from tests.db.completion import age, insert, job_of
+from pandaserver.taskbuffer.time_limits import DEFAULTS
+from pandaserver.taskbuffer.transaction import Transaction
+from tests.db.completion import age, insert, job_of, put_report, tables_of
 from tests.db.stages import put_job
+
+COVERS = {"files", "too old", "stuck merging", "jumbo clean-up", "finalizer"}
+DAY = 1440
 
 
 @pytest.fixture
@@ -23,7 +34,7 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     cache_dir, logdir = tmp_path / "cache", tmp_path / "log" / "panda"
     cache_dir.mkdir()
     logdir.mkdir(parents=True)
-    server = SimpleNamespace(cache_dir=cache_dir, logdir=logdir)
+    server = ServerSettings(cache_dir=cache_dir, logdir=logdir, pserverhost="panda.example")
     monkeypatch.setattr(copyArchive, "configuration", lambda: SimpleNamespace(server=server))
     monkeypatch.setattr(copyArchive, "site_mapper", lambda _tbuf: SiteMapper(SiteRows, SiteSpec("default")))
     return cache_dir
@@ -80,3 +91,77 @@ def test_a_section_that_fails_does_not_stop_the_others(
     age(tbuf, "jobsDefined4", old, creationTime=8 * 1440)
     copyArchive.main(tbuf=tbuf)
     assert job_of(tbuf, old).jobStatus == "closed"
+
+
+def test_a_limit_that_is_no_number_is_told_and_the_default_holds(
+    tbuf: TaskBuffer, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_limit(tbuf, "job_timeout", "TIMEOUT_sent", "0")
+    young, lost = put_job(tbuf, "sent"), put_job(tbuf, "sent")
+    age(tbuf, "jobsActive4", young, modificationTime=29)
+    age(tbuf, "jobsActive4", lost, modificationTime=31)
+    copyArchive.main(tbuf=tbuf)
+    assert [job_of(tbuf, job_id).jobStatus for job_id in (young, lost)] == ["sent", "failed"]
+    assert "CONFIG job_timeout/TIMEOUT_sent is no number above 0" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("minutes", "reported", "status"),
+    [(21 * DAY - 1, False, "transferring"), (21 * DAY + 1, False, "failed"), (21 * DAY + 1, True, "transferring")],
+)
+def test_a_job_that_was_told_and_stays_fails_when_it_is_too_old(
+    tbuf: TaskBuffer, cache: Path, minutes: float, reported: bool, status: str
+) -> None:
+    put_limit(tbuf, "job_timeout", "TIMEOUT_holding", "2000")
+    job_id = put_job(tbuf, "running", prodSourceLabel="managed", commandToPilot="tobekilled")
+    tbuf.caller.call(as_transferring, (job_id,), {})
+    age(tbuf, "jobsActive4", job_id, creationTime=minutes, modificationTime=minutes)
+    if reported:
+        put_report(tbuf, job_id)
+    Watcher(tbuf).run([too_old_rule(DEFAULTS["too_old"])])
+    assert job_of(tbuf, job_id).jobStatus == status
+
+
+@operation()
+def as_transferring(tx: Transaction, job_id: int) -> None:
+    move_jobs(tx, [job_id], JobStatus.transferring, by="JobDispatcher")
+
+
+def test_what_only_a_task_layer_could_end_is_told(
+    tbuf: TaskBuffer, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck, young = (put_job(tbuf, "merging", prodSourceLabel="managed") for _ in range(2))
+    jumbo = put_job(tbuf, "running", prodSourceLabel="managed", eventService=4)
+    age(tbuf, "jobsActive4", stuck, modificationTime=121)
+    age(tbuf, "jobsActive4", young, modificationTime=119)
+    copyArchive.main(tbuf=tbuf)
+    assert "1 production jobs are stuck in merging: ending them needs the task layer" in caplog.text
+    assert "1 jumbo jobs are live" in caplog.text
+    assert [job_of(tbuf, job_id).jobStatus for job_id in (stuck, young, jumbo)] == ["merging", "merging", "running"]
+
+
+def test_nothing_is_left_to_finalize(tbuf: TaskBuffer) -> None:
+    """A job that has failed is in the archive at once, so no rule has to bring it there."""
+    job_id = put_job(tbuf, "sent")
+    age(tbuf, "jobsActive4", job_id, modificationTime=31)
+    Watcher(tbuf).run(copyArchive.lost_rules({}, {}, {}))
+    assert tables_of(tbuf, job_id) == ["jobsArchived4"]
+
+
+@pytest.mark.parametrize(("days", "kept"), [(6.99, True), (7.01, False)])
+def test_a_file_is_removed_after_a_week(cache: Path, days: float, kept: bool) -> None:
+    file = cache / "sources.tar.gz"
+    file.write_text("x")
+    os.utime(file, (time.time() - days * 86400,) * 2)
+    assert copyArchive.remove_files(cache.glob("*"), copyArchive.CACHE_DAYS) == (not kept)
+    assert file.exists() is kept
+
+
+def test_jobs_are_not_moved_from_queues_that_forbid_it() -> None:
+    queues = {
+        "A": SiteSpec("A"),
+        "B": SiteSpec("B", status="paused"),
+        "C": SiteSpec("C", catchall=("disableReassign",)),
+        "D": SiteSpec("D", status="offline"),
+    }
+    assert copyArchive.fixed_queues(queues) == ("B", "C")

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from pandaserver.daemons.scripts.copyArchive import hours, lost_rules
+from pandaserver.daemons.scripts.copyArchive import lost_rules
 from pandaserver.taskbuffer.lost_jobs import LostRule, heartbeat_rules, reason_of_loss, workflow_rules
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
+from pandaserver.taskbuffer.time_limits import limits, unusable
 from tests.factories import make_job
 
 NOON = datetime(2026, 1, 1, 12)
@@ -83,4 +84,10 @@ def test_nobody_who_has_reported_is_lost() -> None:
     [({}, 4), ({"TIMEOUT_defined": 6}, 6), ({"TIMEOUT_defined_hours": 5, "TIMEOUT_defined": 360}, 5)],
 )
 def test_a_limit_without_unit_is_in_hours_and_loses_against_one_with(stored: dict[str, Any], limit: float) -> None:
-    assert hours(stored, "defined", 4) == limit
+    assert limits(stored)["defined"] == limit * 60
+
+
+@pytest.mark.parametrize("value", [0, -1, "soon", True, float("nan"), float("inf")])
+def test_a_limit_that_is_none_leaves_the_default_and_is_told(value: object) -> None:
+    assert limits({"TIMEOUT_sent": value})["sent"] == 30
+    assert unusable({"TIMEOUT_sent": value, "TIMEOUT_ddm": 3, "TIMEOUT_of_somebody_else": value}) == ["TIMEOUT_sent"]

@@ -1,31 +1,40 @@
-"""Time limits: lost heartbeats, jobs that nobody moves, and files that nobody fetched."""
+"""Time limits: lost heartbeats, jobs that nobody moves or that would begin sooner elsewhere, and old files."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from os import environ
 from pathlib import Path
 from time import time
 from typing import Any, Final
 
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
+from pandaserver.config.plugins import plugin_for
 from pandaserver.daemons.environment import configuration, required, site_mapper
-from pandaserver.daemons.sections import run_sections
+from pandaserver.daemons.sections import Section, run_sections
 from pandaserver.dataservice.Expirer import expire
+from pandaserver.dataservice.Rebroker import Rebroker
+from pandaserver.dataservice.sandbox_check import asking, check_sandboxes, keep_recent
+from pandaserver.dataservice.Setupper import Setupper
 from pandaserver.jobdispatcher.Watcher import Watcher
-from pandaserver.taskbuffer.expiry import expiry_rules
-from pandaserver.taskbuffer.lost_jobs import LostRule, heartbeat_rules, production_rule, workflow_rules
+from pandaserver.taskbuffer.expiry import expiry_rules, old_rules
+from pandaserver.taskbuffer.lost_jobs import (
+    LostRule,
+    heartbeat_rules,
+    production_rule,
+    too_old_rule,
+    workflow_rules,
+)
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.taskbuffer.time_limits import COMPONENT, HOUR, limits, unusable
 
 _log = PandaLogger().getLogger("copyArchive")
 
 #: Hours, unless the table CONFIG says otherwise.
 HEARTBEAT_HOURS: Final = 2.0
-HOLDING_HOURS: Final = 48.0
-DEFINED_HOURS: Final = 4.0
-WAITING_HOURS: Final = 1.0
 
 CACHE_DAYS: Final = 7.0
 CORE_DUMPS: Final = "core.[0-9]*"
@@ -35,27 +44,77 @@ _PER_WORKFLOW: Final = "HEARTBEAT_TIMEOUT_"
 def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:  # noqa: ARG001
     """Apply every limit once."""
     tbuf = required(tbuf)
+    log = LogWrapper(_log, None)
+    for name in unusable(tbuf.getConfigValues(COMPONENT)):
+        log.warning(f"CONFIG {COMPONENT}/{name} is no number above 0: the default holds")
+    for problem in tbuf.checkRetryRules():
+        log.warning(f"retry rules: {problem}")
+    run_sections(log, {**_of_jobs(tbuf, log), **_of_files(tbuf)})
+
+
+def _of_jobs(tbuf: TaskBuffer, log: LogWrapper) -> dict[str, Section]:
+    sites = site_mapper(tbuf).sites
+    return {
+        "merging": lambda: _tell_stuck_merges(tbuf, log),
+        "lost": lambda: _fail_lost(tbuf),
+        "fast rebrokered": lambda: Rebroker(tbuf, sites).fast(),
+        "expired": lambda: _expire(tbuf, sites),
+        "rebrokered": lambda: Rebroker(tbuf, sites).users(),
+        "too old": lambda: _end_old(tbuf),
+        "jumbo": lambda: _tell_jumbo(tbuf, log),
+    }
+
+
+def _of_files(tbuf: TaskBuffer) -> dict[str, Section]:
     server = configuration().server
-    run_sections(
-        LogWrapper(_log, None),
-        {
-            "lost": lambda: _fail_lost(tbuf),
-            "expired": lambda: _expire(tbuf),
-            "cached files": lambda: remove_files(server.cache_dir.glob("*"), CACHE_DAYS),
-            "core dumps": lambda: remove_files(server.logdir.parent.glob(CORE_DUMPS), 0),
-        },
-    )
+    host = server.sandboxHostname or server.pserverhost
+    authorities = environ.get("X509_CERT_DIR")
+    return {
+        "kept files": lambda: keep_recent(tbuf, host, server.cache_dir),
+        "cached files": lambda: remove_files(server.cache_dir.glob("*"), CACHE_DAYS),
+        "core dumps": lambda: remove_files(server.logdir.parent.glob(CORE_DUMPS), 0),
+        "sandboxes": lambda: check_sandboxes(
+            tbuf, server.sandbox_check_url, asking(Path(authorities) if authorities else None)
+        ),
+    }
 
 
 def _fail_lost(tbuf: TaskBuffer) -> int:
-    timeouts, heartbeats = tbuf.getConfigValues("job_timeout"), tbuf.getConfigValues("watcher")
+    timeouts, heartbeats = tbuf.getConfigValues(COMPONENT), tbuf.getConfigValues("watcher")
     return Watcher(tbuf).run(lost_rules(timeouts, heartbeats, site_mapper(tbuf).sites))
 
 
-def _expire(tbuf: TaskBuffer) -> int:
-    timeouts = tbuf.getConfigValues("job_timeout")
-    rules = expiry_rules(hours(timeouts, "defined", DEFINED_HOURS), hours(timeouts, "waiting", WAITING_HOURS))
-    return expire(tbuf, rules)
+def _expire(tbuf: TaskBuffer, sites: Mapping[str, SiteSpec]) -> int:
+    plugins = configuration().server.setupper_plugins
+    setupper = Setupper(tbuf, site_mapper(tbuf), lambda vo: plugin_for(plugins, vo), resubmit=True)
+    return expire(tbuf, expiry_rules(limits(tbuf.getConfigValues(COMPONENT)), fixed_queues(sites)), setupper.set_up)
+
+
+def _end_old(tbuf: TaskBuffer) -> int:
+    """Tell jobs that are too old to end, and fail those that nobody has heard of for as long."""
+    found = limits(tbuf.getConfigValues(COMPONENT))
+    return expire(tbuf, old_rules(found)) + Watcher(tbuf).run([too_old_rule(found["too_old"])])
+
+
+def _tell_stuck_merges(tbuf: TaskBuffer, log: LogWrapper) -> int:
+    """Tell about jobs whose outputs wait for a merge: the task layer makes merge jobs, and ends them."""
+    stuck = tbuf.countStuckMerges(limits(tbuf.getConfigValues(COMPONENT))["merging"])
+    if stuck:
+        log.warning(f"{stuck} production jobs are stuck in merging: ending them needs the task layer")
+    return stuck
+
+
+def _tell_jumbo(tbuf: TaskBuffer, log: LogWrapper) -> int:
+    jumbo = tbuf.countJumboJobs()
+    if jumbo:
+        log.warning(f"{jumbo} jumbo jobs are live: cleaning up after them needs the events of their tasks")
+    return jumbo
+
+
+def fixed_queues(sites: Mapping[str, SiteSpec]) -> tuple[str, ...]:
+    """Return the queues from which jobs are not moved: paused ones, and those whose description forbids it."""
+    fixed = (site.sitename for site in sites.values() if site.status == "paused" or site.has_flag("disableReassign"))
+    return tuple(sorted(fixed))
 
 
 def lost_rules(
@@ -70,11 +129,13 @@ def lost_rules(
         if site.workflow and f"{_PER_WORKFLOW}{site.workflow}" in heartbeats and site.status != "paused":
             by_workflow[site.workflow].append(site.sitename)
     paused = [site.sitename for site in sites.values() if site.status == "paused"]
+    found = limits(timeouts)
     special = [name for names in by_workflow.values() for name in names]
     return [
         *heartbeat_rules(
             float(heartbeats.get(f"{_PER_WORKFLOW}analysis", HEARTBEAT_HOURS)),
-            hours(timeouts, "holding", HOLDING_HOURS),
+            found["holding"] / HOUR,
+            found,
         ),
         production_rule(
             float(heartbeats.get(f"{_PER_WORKFLOW}production", HEARTBEAT_HOURS)), tuple(sorted({*special, *paused}))
@@ -85,11 +146,6 @@ def lost_rules(
             for rule in workflow_rules(workflow, float(heartbeats[f"{_PER_WORKFLOW}{workflow}"]), sorted(names))
         ),
     ]
-
-
-def hours(timeouts: Mapping[str, Any], name: str, default: float) -> float:
-    """Return a limit: ``TIMEOUT_<name>_hours``, or the name without unit that installations brought along."""
-    return float(timeouts.get(f"TIMEOUT_{name}_hours", timeouts.get(f"TIMEOUT_{name}", default)))
 
 
 def remove_files(paths: Iterable[Path], days: float) -> int:

@@ -12,18 +12,17 @@ from pandaserver.daemons.sections import Section, run_sections
 from pandaserver.dataservice.Activator import Activator
 from pandaserver.dataservice.Closer import after_end, blocks_of, cancel_waiting
 from pandaserver.dataservice.Finisher import Finisher
+from pandaserver.dataservice.RetryRules import apply_retry_rules
 from pandaserver.taskbuffer.FileSpec import FileSpec
+from pandaserver.taskbuffer.retry_rules import SERVER_SOURCES
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.taskbuffer.time_limits import COMPONENT, transfer_hours
 
 _log = PandaLogger().getLogger("datasetManager")
 
 #: Datasets, and jobs, that one transaction takes at most.
 DATASETS: Final = 500
 JOBS: Final = 100
-
-#: Hours that outputs may be under way, and those of jobs with a priority of 800 or more.
-TRANSFER_HOURS: Final = 48.0
-URGENT_TRANSFER_HOURS: Final = 24.0
 
 #: Seconds between two looks at the input of an assigned job.
 LOOK_AGAIN: Final = 3600.0
@@ -79,8 +78,10 @@ def _close_settled(tbuf: TaskBuffer) -> int:
 
 def _fail_overdue(tbuf: TaskBuffer) -> int:
     total = 0
-    while jobs := tbuf.failOverdueTransfers(TRANSFER_HOURS, URGENT_TRANSFER_HOURS, JOBS):
+    hours, urgent_hours = transfer_hours(tbuf.getConfigValues(COMPONENT))
+    while jobs := tbuf.failOverdueTransfers(hours, urgent_hours, JOBS):
         after_end(tbuf, jobs)
+        apply_retry_rules(tbuf, [job.PandaID for job in jobs if job.PandaID is not None], SERVER_SOURCES)
         total += len(jobs)
     return total
 

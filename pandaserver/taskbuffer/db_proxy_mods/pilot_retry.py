@@ -52,7 +52,12 @@ def repeat(tx: Transaction, row: JobRow) -> None:
         currentPriority=row.currentPriority - PRIORITY_STEP,
         **CLEAN,
     )
-    outputs = tx.rows(OUTPUTS, PandaID=row.PandaID)
+    rename_outputs(tx, row.PandaID, attempt)
+
+
+def rename_outputs(tx: Transaction, panda_id: int, attempt: int) -> None:
+    """Give the outputs of a job the names of another attempt, in the command line, too."""
+    outputs = tx.rows(OUTPUTS, PandaID=panda_id)
     names = new_names([lfn for _, lfn, _, _ in outputs], attempt)
     tx.change_many(
         RENAME,
@@ -61,9 +66,9 @@ def repeat(tx: Transaction, row: JobRow) -> None:
             for row_id, lfn, kind, guid in outputs
         ],
     )
-    parameters = tx.value(PARAMETERS, PandaID=row.PandaID)
+    parameters = tx.value(PARAMETERS, PandaID=panda_id)
     if parameters and (changed := renamed(parameters, names)) != parameters:
-        tx.change_later(SET_PARAMETERS, PandaID=row.PandaID, jobParameters=changed)
+        tx.change_later(SET_PARAMETERS, PandaID=panda_id, jobParameters=changed)
 
 
 def new_names(lfns: list[str], attempt: int) -> dict[str, str]:

@@ -68,6 +68,15 @@ CO_JUMBO: Final = """
 """
 
 
+JUMBO_JOBS: Final = "SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4 WHERE eventService = 4"
+
+STUCK_MERGES: Final = """
+    SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4
+    WHERE jobStatus = 'merging' AND prodSourceLabel = 'managed'
+      AND modificationTime < CURRENT_TIMESTAMP - :minutes * INTERVAL '1' MINUTE
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class SiteRequests:
     """What one server saw of a queue's pilots in a window."""
@@ -117,6 +126,18 @@ def misplaced_jobs(tx: Transaction) -> list[tuple[int, str]]:
 def waiting_co_jumbo_jobs(tx: Transaction, minutes: float) -> int:
     """Return how many co-jumbo jobs were not touched for that long."""
     return int(tx.value(CO_JUMBO, minutes=minutes))
+
+
+@operation(timeout=60, repeatable=True)
+def live_jumbo_jobs(tx: Transaction) -> int:
+    """Return how many jumbo jobs are active."""
+    return int(tx.value(JUMBO_JOBS))
+
+
+@operation(timeout=60, repeatable=True)
+def stuck_merges(tx: Transaction, minutes: float) -> int:
+    """Return how many production jobs have waited for that long for their outputs to be merged."""
+    return int(tx.value(STUCK_MERGES, minutes=minutes))
 
 
 def _counted(tx: Transaction, get_job: int, update_job: int, nodes: int) -> dict[str, object]:

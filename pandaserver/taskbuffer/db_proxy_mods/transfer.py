@@ -16,7 +16,7 @@ from pandaserver.taskbuffer.states import ACTIVE, DEFINED, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
 
 _TRANSFERRING: Final = "jobStatus = 'transferring'"
-_OF_PRODUCTION: Final = "prodSourceLabel IN ('managed', 'test')"
+_OF_PRODUCTION: Final = "prodSourceLabel IN ('managed', 'test') AND (eventService IS NULL OR eventService <> 4)"
 _OVERDUE: Final = """(
         COALESCE(endTime, modificationTime) < CURRENT_TIMESTAMP - :hours * INTERVAL '1' HOUR
         OR (currentPriority >= 800
@@ -25,6 +25,8 @@ _OVERDUE: Final = """(
 _NOT_CHECKED: Final = """(
         prodDBUpdateTime IS NULL OR prodDBUpdateTime < CURRENT_TIMESTAMP - :seconds * INTERVAL '1' SECOND
     )"""
+
+_URGENT_FIRST: Final = "CASE WHEN currentPriority >= 800 THEN 0 ELSE 1 END, PandaID"
 
 ALL_ARRIVED = """
     SELECT j.PandaID FROM ATLAS_PANDA.jobsActive4 j
@@ -122,7 +124,7 @@ def take_assigned_jobs(tx: Transaction, seconds: float, limit: int) -> list[int]
         limit=limit,
         where=("jobStatus = 'assigned'", _NOT_CHECKED),
         binds={"seconds": seconds},
-        order="PandaID",
+        order=_URGENT_FIRST,
     )
     if ids:
         touch_jobs(tx, DEFINED, ids, prodDBUpdateTime=NOW)
