@@ -176,8 +176,14 @@ def _pilot_code(error: PandaError) -> int:
 _PLAIN_TEXT: Final = re.compile(r"[A-Za-z0-9_.~-]*")
 
 
+#: How each ASCII character stands in a form; looking it up is twice as quick as the standard library's quoting.
+_IN_FORMS: Final = {chr(code): quote_plus(chr(code)) for code in range(128)}
+
+
 def _quoted(text: str) -> str:
-    return text if _PLAIN_TEXT.fullmatch(text) else quote_plus(text)
+    if _PLAIN_TEXT.fullmatch(text):
+        return text
+    return "".join(map(_IN_FORMS.__getitem__, text)) if text.isascii() else quote_plus(text)
 
 
 @lru_cache(1000)
@@ -187,7 +193,9 @@ def _quoted_name(name: str) -> str:
 
 def _form_text(value: Any) -> str:
     # Pilots evaluate the text of a mapping as a Python literal, and read a list as JSON.
-    return json.dumps(value, default=_json_for_pilots) if isinstance(value, list | tuple) else str(value)
+    if type(value) is str:  # most are, and asking for two types costs more than all the rest
+        return value
+    return json.dumps(value, default=_json_for_pilots) if isinstance(value, (list, tuple)) else str(value)
 
 
 def _json_for_pilots(value: Any) -> Any:

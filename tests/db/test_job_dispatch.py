@@ -5,12 +5,14 @@ from __future__ import annotations
 import re
 import threading
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.db_proxy_mods import job_dispatch
 from pandaserver.taskbuffer.dialects.base import claim_query
+from pandaserver.taskbuffer.dialects.postgres import PostgresSession
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.requests import NOTHING, Acquired, JobRequest, Selection
@@ -295,8 +297,71 @@ def test_the_number_of_statements_depends_on_nothing(
     put_jobs(tbuf, waiting)
     tbuf.getJobs(wants())  # fills the memory of the connection
     claims = 2 if database.backend == "mysql" else 1
-    # claim, UPDATE, history, jobs, files
-    assert statements_of(tbuf, "acquire_jobs", wants(wanted)) <= 4 + claims
+    # claim, jobs, files, UPDATE, history; PostgreSQL reads one job and its files together
+    reads = 1 if database.backend == "postgres" and wanted == 1 else 2
+    assert statements_of(tbuf, "acquire_jobs", wants(wanted)) == claims + reads + 2
+
+
+@operation(timeout=60)
+def trips_of_a_claim_for_test(tx: Transaction, wanted: JobRequest) -> list[str]:
+    """Return what is sent to PostgreSQL for one request, without BEGIN and COMMIT."""
+    session = tx.cursor.session
+    assert isinstance(session, PostgresSession)
+    sent: list[str] = []
+    cursor, session._cursor = session._cursor, SpiedCursor(session._cursor, sent)  # type: ignore[assignment]
+    try:
+        job_dispatch.acquire_jobs(tx, wanted)
+    finally:
+        session._cursor = cursor
+    return sent
+
+
+class SpiedCursor:
+    """A cursor that notes what it executes."""
+
+    def __init__(self, cursor: Any, sent: list[str]) -> None:
+        self._cursor = cursor
+        self._sent = sent
+
+    def execute(self, text: str, values: Any = None) -> None:
+        """Note and execute."""
+        self._sent.append(text)
+        self._cursor.execute(text, values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._cursor, name)
+
+
+@operation(timeout=60)
+def plan_of_the_prepared_claim_for_test(tx: Transaction) -> str:
+    """Return how PostgreSQL executes the claim that it keeps."""
+    execute = tx.cursor.session.execute
+    kept = "SELECT name FROM pg_prepared_statements WHERE POSITION('SKIP LOCKED' IN statement) > 0"
+    [(name,)] = execute(kept, {}).fetchall()
+    execute("SET LOCAL plan_cache_mode = force_generic_plan", {})
+    return str(execute(f"EXPLAIN EXECUTE {name} ('{QUEUE}', 1)", {}).fetchall())
+
+
+def test_a_job_is_one_trip_to_postgres_and_the_commit(tbuf: TaskBuffer, database: ConnectionSettings) -> None:
+    if database.backend != "postgres":
+        pytest.skip("other backends have no statements that travel together")
+    put_jobs(tbuf, 10)
+    for _ in range(7):  # until everything is prepared
+        tbuf.getJobs(wants())
+    [sent] = tbuf.caller.call(trips_of_a_claim_for_test, (wants(),), {})
+    assert sent.count("EXECUTE") == 2  # the claim and the reading; the changes travel with the commit
+
+
+def test_a_prepared_claim_walks_its_index_though_it_was_planned_for_an_empty_queue(
+    tbuf: TaskBuffer, database: ConnectionSettings
+) -> None:
+    if database.backend != "postgres":
+        pytest.skip("other backends prepare nothing")
+    for _ in range(7):
+        assert tbuf.getJobs(wants()) == NOTHING
+    plan = tbuf.caller.call(plan_of_the_prepared_claim_for_test, (), {})
+    assert "jobsactive4_user_any_idx" in plan
+    assert "Sort" not in plan
 
 
 def test_sixteen_pilots_get_two_thousand_jobs_once_each_and_never_in_vain(
