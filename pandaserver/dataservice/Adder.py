@@ -17,12 +17,14 @@ from pandaserver.dataservice.Closer import blocks_of, cancel_waiting, what_waits
 from pandaserver.dataservice.job_measures import events_by_guid, measure
 from pandaserver.dataservice.output_check import CheckedOutput, check_output
 from pandaserver.dataservice.output_report import ReportedFile, UnreadableReport, read_report
+from pandaserver.dataservice.RetryRules import apply_retry_rules
 from pandaserver.srvcore.errors import BadRequest, Unavailable
 from pandaserver.taskbuffer.ErrorCode import EC_Adder, EC_Kill, EC_WorkerDone
 from pandaserver.taskbuffer.FileSpec import FileSpec
 from pandaserver.taskbuffer.heartbeats import KILL
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.reports import FileResult, OutputReport, ReportOrder, TakenReport, Verdict
+from pandaserver.taskbuffer.retry_rules import ADDER_SOURCES, SERVER_SOURCES
 from pandaserver.taskbuffer.states import JobStatus
 
 if TYPE_CHECKING:
@@ -79,14 +81,14 @@ class Adder:
             log.info(f"report dropped attempt={report.attemptNr} found={found}")
             return drop
         if report.jobStatus == "esregister":
-            log.warning("report dropped: this server has no event service")
+            log.warning("report dropped: this server registers no files of single event ranges")
             return drop
         if job.jobStatus in _KILLED or job.jobSubStatus == "pilot_closed":
             lost = replace(drop, files=_results(check_output(job, False, {}).changed), blocks=blocks_of(job))
             if job.jobStatus in _KILLED:
                 return lost
             changes = {"taskBufferErrorCode": EC_Kill, "taskBufferErrorDiag": "the pilot ended without doing work"}
-            return replace(lost, target=JobStatus.closed, by="killJob", changes=changes)
+            return replace(lost, target=JobStatus.closed, by="killJob", changes=changes, event_service=job.eventService)
         return self._judge_output(taken, job, log)
 
     def _judge_safely(self, taken: TakenReport) -> Verdict | None:
@@ -132,6 +134,7 @@ class Adder:
             report.PandaID,
             report.attemptNr,
             target,
+            event_service=job.eventService,
             changes=changes,
             measures=measure(job, entries, self._sites.get(job.computingSite).corepower, self._clock()),
             files=_results(checked.changed),
@@ -186,6 +189,8 @@ class Adder:
         for verdict in verdicts:
             if verdict.PandaID in moved and verdict.target in (JobStatus.failed, JobStatus.cancelled):
                 cancel_waiting(self._task_buffer, verdict.libraries)
+        failed = [v.PandaID for v in verdicts if v.PandaID in moved and v.target is JobStatus.failed]
+        apply_retry_rules(self._task_buffer, failed, (*ADDER_SOURCES, *SERVER_SOURCES))
 
     def _not_settled(self, taken: TakenReport, verdict: Verdict, error: Exception) -> None:
         """Fail a job whose report the database refuses for what is in it, or for a day; else try again later."""
@@ -207,6 +212,7 @@ def _given_up(taken: TakenReport) -> Verdict:
     return replace(
         verdict,
         target=JobStatus.failed,
+        event_service=job.eventService,
         changes={"ddmErrorCode": EC_Adder, "ddmErrorDiag": "the output report could not be dealt with"},
         files=_results(check_output(job, False, {}).changed),
         blocks=blocks_of(job),

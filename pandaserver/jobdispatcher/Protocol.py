@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 from pandaserver.taskbuffer import job_flags
+from pandaserver.taskbuffer.event_texts import for_pilot
 from pandaserver.taskbuffer.FileSpec import FileSpec
 from pandaserver.taskbuffer.job_flags import has_flag
 from pandaserver.taskbuffer.JobSpec import JobSpec
@@ -69,7 +70,7 @@ def job_map(job: JobSpec, sites: Sites, around: Surroundings = Surroundings()) -
     inputs = _unique([f for f in job.Files if f.type == "input"])
     outputs = [f for f in job.Files if f.type in ("output", "log")]
     log = next((f for f in outputs if f.type == "log"), None)
-    parameters, steps = split_steps(job.jobParameters or "")
+    parameters, steps = split_steps(for_pilot(job.jobParameters or "", job.eventService))
     if has_flag(job.specialHandling, "encoded_parameters"):
         parameters = base64.b64encode(parameters.encode()).decode()
     return {
@@ -243,8 +244,17 @@ def _endpoints(sites: Sites, site: str | None, direction: str, job: JobSpec) -> 
 
 def _inputs_by_output(outputs: list[FileSpec], inputs: list[FileSpec]) -> str:
     """Say for each output of a merge job from which inputs it is made."""
-    lfns = _joined(inputs, lambda f: f.lfn)
-    return "^".join(f"inputFor_{f.lfn}:{lfns}" for f in outputs if f.type == "output")
+    return "^".join(f"inputFor_{f.lfn}:{_joined(_made_into(f, inputs), _lfn)}" for f in outputs if f.type == "output")
+
+
+def _made_into(output: FileSpec, inputs: list[FileSpec]) -> list[FileSpec]:
+    """Return the inputs that carry the name of an output, and the archives, which may have parts of any; else all."""
+    found = [f for f in inputs if (f.lfn or "").startswith((f"{output.lfn}.", "zip://"))]
+    return found or inputs
+
+
+def _lfn(spec: FileSpec) -> str | None:
+    return spec.lfn
 
 
 def _inputs_by_dataset(inputs: list[FileSpec]) -> str:

@@ -118,6 +118,7 @@ def may_repeat(row: JobRow, report: StatusReport) -> bool:
     return (
         asked
         and row.prodSourceLabel in USER_LABELS
+        and not row.eventService  # another consumer takes what is left
         and row.lockedby != "jedi"  # the task layer counts the attempts of its inputs and repeats jobs itself
         and row.maxAttempt > row.attemptNr
         and (kind == REPEATED_CHECK or not kind.startswith(HEALTH_CHECKS))

@@ -74,6 +74,7 @@ class Verdict:
     attemptNr: int
     target: JobStatus | None
     by: str = "Adder"
+    event_service: int | None = None  # kind of a job whose end is decided with that of others
     changes: dict[str, Any] = field(default_factory=dict)
     measures: JobMeasures | None = None
     files: tuple[FileResult, ...] = ()

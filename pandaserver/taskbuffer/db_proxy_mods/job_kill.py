@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from pandaserver.taskbuffer import kill
 from pandaserver.taskbuffer.db_proxy_mods import audit
+from pandaserver.taskbuffer.db_proxy_mods.event_kill import archive_event_consumers, sets_after_kill
 from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import Sql, move_jobs, touch_jobs
 from pandaserver.taskbuffer.kill import KillRequest, KillTarget
@@ -48,8 +49,12 @@ def kill_jobs(tx: Transaction, request: KillRequest) -> list[bool]:
         killed |= _mark_retried(tx, request, _targets(tx.rows(LOCK_FAILED, ids=wanted)))
     for table in (DEFINED, ACTIVE):
         targets = _targets(tx.rows(LOCK[table], ids=wanted))
-        allowed = [job for job in targets if kill.may_kill(request, job) and not kill.is_repeated(request, job)]
-        killed |= _end(tx, request, [job.PandaID for job in allowed if kill.ends_at_once(request, job)])
+        allowed = [
+            job
+            for job in targets
+            if kill.is_wanted(request, job) and kill.may_kill(request, job) and not kill.is_repeated(request, job)
+        ]
+        killed |= _end(tx, request, [job for job in allowed if kill.ends_at_once(request, job)])
         killed |= _tell(tx, request, [job.PandaID for job in allowed if not kill.ends_at_once(request, job)])
     if killed and not request.killer.is_system:
         _record(tx, request, sorted(killed))
@@ -60,8 +65,8 @@ def _targets(rows: Iterable[tuple[Any, ...]]) -> list[KillTarget]:
     return [KillTarget(row[0], JobStatus(row[1]), *row[2:]) for row in rows]
 
 
-def _end(tx: Transaction, request: KillRequest, ids: Sequence[int]) -> set[int]:
-    if not ids:
+def _end(tx: Transaction, request: KillRequest, jobs: Sequence[KillTarget]) -> set[int]:
+    if not jobs:
         return set()
     rule = request.rule
     changes: dict[str, Any] = {
@@ -73,9 +78,15 @@ def _end(tx: Transaction, request: KillRequest, ids: Sequence[int]) -> set[int]:
     sub_status = request.sub_status or rule.sub_status
     if sub_status:
         changes["jobSubStatus"] = sub_status
-    ended = move_jobs(tx, ids, rule.target, by="killJob", **changes)
+    has_events = any(job.event_service for job in jobs)
+    archived = archive_event_consumers(tx, request, jobs, **changes) if has_events else set()
+    ended = move_jobs(
+        tx, [job.PandaID for job in jobs if job.PandaID not in archived], rule.target, by="killJob", **changes
+    )
     fail_outputs(tx, ended)
-    return set(ended)
+    if has_events:
+        sets_after_kill(tx, request, jobs, set(ended))
+    return archived | set(ended)
 
 
 def _tell(tx: Transaction, request: KillRequest, ids: Sequence[int]) -> set[int]:

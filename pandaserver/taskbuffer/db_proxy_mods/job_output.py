@@ -8,6 +8,8 @@ from dataclasses import fields
 from typing import Any, Final
 
 from pandaserver.taskbuffer.db_proxy_mods.dataset import close_blocks
+from pandaserver.taskbuffer.db_proxy_mods.event_end import settle_files
+from pandaserver.taskbuffer.db_proxy_mods.event_verdict import settle_event_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_library import set_library_file
 from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
@@ -123,10 +125,13 @@ def settle_output_reports(tx: Transaction, owner: str, verdicts: list[Verdict]) 
     tx.change_many(
         MEASURE, [{"PandaID": v.PandaID, "attemptNr": v.attemptNr, **_values(v.measures)} for v in held if v.measures]
     )
-    moved = _move(tx, held)
+    became = settle_event_jobs(tx, [v for v in held if v.event_service and v.target is not None])
+    moved = _move(tx, [v for v in held if not v.event_service]) | became.keys()
     done = [v for v in held if v.target is None or v.PandaID in moved]
     tx.change_many(SET_FILE, [_values(result) for v in done for result in v.files])
     _add_files(tx, [v for v in done if v.target is not None])
+    if became:
+        settle_files(tx, became)
     kept = _still_live(tx, [v for v in held if v.target is not None and v.PandaID not in moved])
     for attempt in {v.attemptNr for v in held}:
         ids = [v.PandaID for v in held if v.attemptNr == attempt and v.PandaID not in kept]

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any, Final
 
-from pandaserver.taskbuffer.db_proxy_mods import audit, idempotency
+from pandaserver.taskbuffer.db_proxy_mods import audit, event_submit, idempotency
 from pandaserver.taskbuffer.db_proxy_mods.job_move import insert_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_priority import set_priorities
 from pandaserver.taskbuffer.db_proxy_mods.policy import Policy, policy_of
@@ -45,8 +45,10 @@ def store_jobs(tx: Transaction, submission: Submission) -> Submitted:
     Nothing is stored when a job is invalid (BadRequest names it) or when the user is banned. Jobs that need no
     preparation are activated at once; the others are in ``to_set_up``.
     """
-    check_submission(submission.jobs, submission.submitter, submission.max_jobs)
-    if not submission.jobs:
+    jobs, is_production = _copies(submission.jobs), submission.submitter.is_production
+    sets = event_submit.read_sets(jobs, is_production)
+    check_submission(jobs, submission.submitter, submission.max_jobs)
+    if not jobs:
         return Submitted()
     user = _user_of(tx, submission)
     if user.is_banned:
@@ -54,9 +56,10 @@ def store_jobs(tx: Transaction, submission: Submission) -> Submitted:
     repeated = _recall(tx, submission)
     if repeated is not None:
         return repeated
-    jobs = _copies(submission.jobs)
     _set_facts(tx, submission, jobs, user)
+    event_submit.number_sets(tx, sets)
     _set_identifiers(tx, jobs, tx.settings.main_vo)
+    event_submit.store_sets(tx, sets, is_production)
     _insert(tx, jobs)
     if user.is_locked:
         user.n_queued += len(jobs)

@@ -8,6 +8,7 @@ from dataclasses import fields
 from typing import Any, Final
 
 from pandaserver.srvcore.errors import DuplicateKey
+from pandaserver.taskbuffer.db_proxy_mods.event_clone import begins
 from pandaserver.taskbuffer.db_proxy_mods.job_move import NOW, Sql, move_jobs, touch_locked
 from pandaserver.taskbuffer.db_proxy_mods.pilot_retry import repeat
 from pandaserver.taskbuffer.db_proxy_mods.secret import secrets_of
@@ -24,7 +25,7 @@ from pandaserver.taskbuffer.heartbeats import (
     may_repeat,
     stored_command,
 )
-from pandaserver.taskbuffer.job_flags import EVENT_SERVICE_MERGE
+from pandaserver.taskbuffer.job_flags import EVENT_SERVICE_MERGE, JOB_CLONING
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.requests import Reception, StatusReport, UpdateOutcome
 from pandaserver.taskbuffer.states import ACTIVE, LIVE_TABLES, JobStatus
@@ -107,6 +108,8 @@ def _take(tx: Transaction, report: StatusReport, row: JobRow | None) -> UpdateOu
         tx.upsert("ATLAS_PANDA.jobsDebug", {"PandaID": row.PandaID}, {"stdOut": report.stdout[:STDOUT_LIMIT]})
     if report.meta_data and report.status != "failed":
         _keep_metadata(tx, row.PandaID, report.meta_data)
+    if _loses_race(tx, row, report, verdict):
+        return _rejected(report, Reception.rejected)
     if verdict is not Verdict.ignore:
         _apply(tx, row, report, verdict)
     command = stored_command(row)
@@ -116,6 +119,12 @@ def _take(tx: Transaction, report: StatusReport, row: JobRow | None) -> UpdateOu
         command,
         _pilot_secrets(tx) if command and "debug" in command else None,
     )
+
+
+def _loses_race(tx: Transaction, row: JobRow, report: StatusReport, verdict: Verdict) -> bool:
+    """Tell whether a job that begins is a clone whose work another one does already; it has been closed then."""
+    begins_now = verdict is Verdict.move and incoming_status(report) is S.running
+    return begins_now and row.eventService == JOB_CLONING and not begins(tx, row.PandaID, row.specialHandling)
 
 
 def _rejected(report: StatusReport, reception: Reception) -> UpdateOutcome:

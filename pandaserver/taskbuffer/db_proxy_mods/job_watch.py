@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
+from pandaserver.taskbuffer.db_proxy_mods.event_verdict import lose_event_job
 from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import Sql, move_jobs
@@ -52,6 +53,9 @@ def fail_lost_jobs(tx: Transaction, rule: LostRule, limit: int) -> list[JobSpec]
     for job in jobs:
         if job.PandaID is not None:
             code, diag = reason_of_loss(job, rule)
+            if job.eventService:
+                lose_event_job(tx, job, jobDispatcherErrorCode=code, jobDispatcherErrorDiag=diag)
+                continue
             silent = not (job.exeErrorDiag or job.pilotErrorDiag or job.jobDispatcherErrorDiag)
             groups[code, diag, workers.get(job.PandaID) if silent else None].append(job.PandaID)
     for (code, diag, worker), members in groups.items():
@@ -67,7 +71,7 @@ def fail_lost_jobs(tx: Transaction, rule: LostRule, limit: int) -> list[JobSpec]
             endTime=Sql("COALESCE(endTime, modificationTime)"),
             **changes,
         )
-    fail_outputs(tx, ids)
+    fail_outputs(tx, [job.PandaID for job in jobs if job.PandaID is not None and not job.eventService])
     return jobs
 
 

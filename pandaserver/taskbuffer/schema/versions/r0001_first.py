@@ -1217,6 +1217,7 @@ def _declare(into: MetaData) -> None:
         big("PandaID", key=True),
         number("eventService", required=True),
         big("jediTaskID", required=True),
+        index("panda_event_jobs_job_idx", "PandaID"),
         index("panda_event_jobs_task_idx", "jediTaskID", "eventService"),
         into=into,
     )
