@@ -1,0 +1,198 @@
+"""Golden pairs: what is given, what is sent and what comes back, written by hand from the description of the protocol.
+
+A file of pairs names a request at its doors and lists cases. Each case is sent in every way that clients have: as a
+form, as JSON, as JSON that is compressed with and without saying so; and where the historical door has two forms of
+replies, with and without asking for JSON.
+
+In a case ``{name}`` stands for what was ``given``: ``{job}`` is the PandaID of the job, ``{jobtext}`` the same as text,
+``{token}`` a pilot token. A reply is ``text``, or the words of a form (``form``), or a document (``json``, or ``has``,
+which may have more); within them ``{"~": text}`` matches what begins so, ``{"*": true}`` anything, and ``"*rest": true``
+says that there is more.
+"""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlencode
+
+from werkzeug.test import Client, TestResponse
+
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from tests.api.callers import LIMITED, PILOT, PRODUCTION, USER
+from tests.db.crowd import insert
+from tests.db.stages import put_job
+
+PAIRS: Final = Path(__file__).parents[1] / "golden" / "pilot" / "pairs"
+
+CALLERS: Final[dict[str, dict[str, str]]] = {
+    "pilot": PILOT,
+    "production": PRODUCTION,
+    "user": USER,
+    "limited": LIMITED,
+    "nobody": {},
+}
+
+DOORS: Final = {"legacy": "/server/panda/", "v1": "/api/v1/"}
+
+#: Ways in which a body can travel.
+BODIES: Final = ("json", "gzip, not said", "gzip", "form")
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """One case of one file."""
+
+    path: str  # at its door
+    door: str
+    verb: str
+    case: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.case['name']}"
+
+    def ways(self) -> Iterator[tuple[str, bool]]:
+        """Yield each way to send this: form of the body, and whether the reply shall be JSON."""
+        bodies: tuple[str, ...] = ("query",) if self.verb == "GET" else ("file",) if "file" in self.case else BODIES
+        if self.verb == "GET" and self.door == "legacy":
+            bodies = ("query", *BODIES)
+        if any(not isinstance(value, str | int | float) for value in self.case.get("send", {}).values()):
+            bodies = tuple(body for body in bodies if body != "form")
+        for body in self.case.get("ways", bodies):
+            if "accepting" not in self.case or self.door == "v1":
+                yield body, False
+            else:
+                yield body, True
+                yield body, False
+
+    def expected(self, accepts_json: bool) -> Mapping[str, Any]:
+        """Return what the reply must be."""
+        found: Mapping[str, Any] = self.case["accepting" if accepts_json else "reply"]
+        return found
+
+
+def all_pairs() -> list[Pair]:
+    """Return the cases of all files."""
+    found = []
+    for file in sorted(PAIRS.glob("*.json")):
+        content = json.loads(file.read_text())
+        for door in DOORS:
+            for case in content.get(f"{door}_cases", ()):
+                verb = content.get("verb", "POST")
+                found.append(Pair(case.get("path", content[door]), door, case.get("verb", verb), case))
+    return found
+
+
+def arrange(given: Mapping[str, Any], tbuf: TaskBuffer, cache: Path) -> dict[str, Any]:
+    """Make what a case asks for and return what its names stand for."""
+    named: dict[str, Any] = {}
+    for name, facts in given.get("jobs", {}).items():
+        named[name] = put_job(tbuf, **facts)
+        named[f"{name}text"] = str(named[name])
+    for table, row in given.get("rows", {}).items():
+        insert(tbuf, table, row)
+    for owner, secrets in given.get("secrets", {}).items():
+        tbuf.set_user_secrets(owner, json.dumps(secrets))
+    if "token" in given:
+        named["token"] = tbuf.makePilotToken("/CN=x", given["token"], None).token
+    for name, text in given.get("logs", {}).items():
+        (cache / name).unlink(missing_ok=True)
+        (cache / name).write_text(text)
+        (cache / name).chmod(0o664)
+    return named
+
+
+def send(client: Client, pair: Pair, named: Mapping[str, Any], body: str, accepts_json: bool) -> TestResponse:
+    """Send a case in one of its ways."""
+    fields = filled(pair.case.get("send", {}), named)
+    headers = {"Accept": "application/json"} if accepts_json else {}
+    headers |= pair.case.get("headers", {})
+    options: dict[str, Any] = {"headers": headers, "environ_overrides": CALLERS[pair.case.get("caller", "pilot")]}
+    url = DOORS[pair.door] + pair.path
+    if "raw" in pair.case:
+        return client.post(url, data=pair.case["raw"].encode(), content_type="application/json", **options)
+    match body:
+        case "query":
+            return client.get(f"{url}?{urlencode(fields, doseq=True)}", **options)
+        case "form":
+            return client.post(url, data={name: str(value) for name, value in fields.items()}, **options)
+        case "file":
+            file = pair.case["file"]
+            content = file["text"].encode()
+            packed = zlib.compress(content) if file.get("zlib") else content
+            return client.post(url, data={**fields, "file": (io.BytesIO(packed), file["name"])}, **options)
+    data = json.dumps(fields).encode()
+    if body == "gzip":
+        headers["Content-Encoding"] = "gzip"
+    return client.post(
+        url, data=data if body == "json" else gzip.compress(data), content_type="application/json", **options
+    )
+
+
+def filled(value: Any, named: Mapping[str, Any]) -> Any:
+    """Return a value with names replaced; a value that is one name becomes what it stands for, with its type."""
+    if isinstance(value, dict):
+        return {filled(name, named): filled(inner, named) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [filled(inner, named) for inner in value]
+    if not isinstance(value, str):
+        return value
+    for name, meant in named.items():
+        if value == f"{{{name}}}":
+            return meant
+        value = value.replace(f"{{{name}}}", str(meant))
+    return value
+
+
+def mismatch(reply: TestResponse, expected: Mapping[str, Any], named: Mapping[str, Any]) -> str:
+    """Return what is wrong with a reply, "" if it is as expected."""
+    wanted = filled(dict(expected), named)
+    if reply.status_code != wanted.get("status", 200):
+        return f"status {reply.status_code}: {reply.text}"
+    found: Any = reply.text
+    if "text" in wanted:
+        return "" if matches(found, wanted["text"]) else f"text is {found!r}"
+    if "form" in wanted:
+        form = dict(parse_qsl(found, keep_blank_values=True))
+        return "" if matches(form, wanted["form"]) else f"form is {form!r} in {found!r}"
+    try:
+        document = json.loads(found)
+    except ValueError:
+        return f"no JSON: {found!r}"
+    if "has" in wanted:
+        return "" if _contains(document, wanted["has"]) else f"document is {document!r}"
+    return "" if matches(document, wanted["json"]) else f"document is {document!r}"
+
+
+def matches(found: Any, wanted: Any) -> bool:
+    """Compare, with the two patterns."""
+    if isinstance(wanted, dict):
+        if wanted == {"*": True}:
+            return True
+        if wanted.keys() == {"~"}:
+            return isinstance(found, str) and found.startswith(wanted["~"])
+        named = {name: inner for name, inner in wanted.items() if name != "*rest"}
+        return (
+            isinstance(found, dict)
+            and (found.keys() == wanted.keys() or ("*rest" in wanted and found.keys() > named.keys()))
+            and all(matches(found[name], inner) for name, inner in named.items())
+        )
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(matches, found, wanted))
+    return type(found) is type(wanted) and found == wanted
+
+
+def _contains(found: Any, wanted: Any) -> bool:
+    if isinstance(wanted, dict) and wanted.keys() not in ({"~"}, {"*"}):
+        return isinstance(found, dict) and all(
+            name in found and _contains(found[name], inner) for name, inner in wanted.items()
+        )
+    if isinstance(wanted, list):
+        return isinstance(found, list) and len(found) == len(wanted) and all(map(_contains, found, wanted))
+    return matches(found, wanted)
