@@ -130,7 +130,7 @@ def told(server: Client, ids: Sequence[int], piece: Sequence[Message]) -> list[d
 
 
 #: What a pilot copies from elsewhere, whatever that is.
-COPIED = ["state", "attemptNr", "node", "batchID", "pilotErrorDiag", "exeErrorDiag", "stdout", "pilotLog", "jobMetrics"]
+COPIED = ["attemptNr", "pilotErrorDiag", "exeErrorDiag", "stdout", "pilotLog", "jobMetrics"]
 
 
 @MANY
