@@ -141,6 +141,17 @@ class _Pilot:
         return self.result(PilotReply(code, {"errorDialog": error.message} if told else {}), accepts_json)
 
 
+class _Heartbeat(_Pilot):
+    """The same, but a heartbeat that the database did not take is never answered in JSON.
+
+    The pilot's second stack, curl, looks at no HTTP status and takes whatever is JSON for success: it would not send
+    its final report again. The form is an error to it, and has the code for everybody else.
+    """
+
+    def error(self, error: PandaError, accepts_json: bool, /) -> Response:
+        return super().error(error, accepts_json and not isinstance(error, DatabaseError))
+
+
 class _V1:
     """The envelope ``{"success", "message", "data"}``, always JSON."""
 
@@ -221,6 +232,7 @@ def _plain(value: Any) -> Any:
 
 
 pilot_answer: Final[Encoder] = _Pilot()
+heartbeat_answer: Final[Encoder] = _Heartbeat()
 plain_answer: Final[Encoder] = _Legacy("plain", lambda value: str(value).encode(errors="replace"), TEXT)
 pickle_answer: Final[Encoder] = _Legacy("pickle", dump_for_clients, TEXT)
 json_answer: Final[Encoder] = _Legacy("json", lambda value: json.dumps(value, default=_json_for_pilots).encode(), JSON)

@@ -8,7 +8,7 @@ from typing import Annotated, Any, Final
 
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
-from pandaserver.api.answering import Envelope, PilotReply, json_answer, pilot_answer
+from pandaserver.api.answering import Envelope, PilotReply, heartbeat_answer, json_answer, pilot_answer
 from pandaserver.api.parameters import Signature
 from pandaserver.api.registry import Auth, Call, Door, MaxLength, Wire, request
 from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, require_pilot, require_valid_token, task_buffer_for
@@ -30,7 +30,12 @@ MAX_REPORTS: Final = 1000
 
 
 @request(
-    v1="pilot/update_job", legacy="updateJob", method="POST", auth=Auth.ANYONE, auth_v1=Auth.USER, answer=pilot_answer
+    v1="pilot/update_job",
+    legacy="updateJob",
+    method="POST",
+    auth=Auth.ANYONE,
+    auth_v1=Auth.USER,
+    answer=heartbeat_answer,
 )
 @takes_heartbeat
 def update_job(call: Call, **fields: Any) -> Envelope:

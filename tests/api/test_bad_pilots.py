@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from itertools import pairwise
 from typing import Any
@@ -14,6 +15,7 @@ from pandaserver.taskbuffer.ErrorCode import EC_INVALID_BATCH_ID
 from pandaserver.taskbuffer.kill import Killer, KillRequest
 from pandaserver.taskbuffer.states import TRANSITIONS
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from tests.api.callers import PILOT
 from tests.api.conftest import MakeClient
 from tests.api.pilots import form_of, stack_a
 from tests.db.completion import adder, history, job_of, read, reports, tables_of
@@ -226,6 +228,16 @@ def test_a_final_report_can_be_sent_again_after_an_outage(
     for _ in range(2):
         reply = stack_a(server, "updateJob", body)
         assert (reply.status_code, form_of(reply)["StatusCode"]) == (503, code)
+        by_curl = server.post(
+            "/server/panda/updateJob",
+            data=body,
+            headers={"Accept": "application/json"},
+            environ_overrides=PILOT,
+        )
+        # The stack that sees no status takes everything that is JSON for success, and says it once.
+        assert (by_curl.status_code, form_of(by_curl)["StatusCode"]) == (503, code)
+        with pytest.raises(ValueError, match="Expecting value"):
+            json.loads(by_curl.text)
     outage.is_over = True
     assert form_of(stack_a(server, "updateJob", body)) == {"StatusCode": "0", "command": then}
     assert (status(tbuf, job), reports(tbuf)) == ("holding", [(job, 1, "finished")])
