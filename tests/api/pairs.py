@@ -6,8 +6,8 @@ replies, with and without asking for JSON.
 
 In a case ``{name}`` stands for what was ``given``: ``{job}`` is the PandaID of the job, ``{jobtext}`` the same as text,
 ``{token}`` a pilot token. A reply is ``text``, or the words of a form (``form``), or a document (``json``, or ``has``,
-which may have more); within them ``{"~": text}`` matches what begins so, ``{"*": true}`` anything, and ``"*rest": true``
-says that there is more.
+which may have more); within them ``{"~": text}`` matches what begins so, ``{"*": true}`` anything, and
+``"*rest": true`` says that there is more.
 """
 
 from __future__ import annotations

@@ -9,33 +9,36 @@ from pandaserver.srvcore.errors import DuplicateKey
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
 
-LOCK_NODE: Final = """
+FIND_NODE: Final = """
     SELECT 1 FROM ATLAS_PANDA.Worker_Node
     WHERE site = :site AND host_name = :host_name AND cpu_model = :cpu_model
-    FOR UPDATE SKIP LOCKED
 """
+
+LOCK_NODE: Final = FIND_NODE + "FOR UPDATE SKIP LOCKED"
 
 SEE_NODE: Final = """
     UPDATE ATLAS_PANDA.Worker_Node SET last_seen = CURRENT_TIMESTAMP
     WHERE site = :site AND host_name = :host_name AND cpu_model = :cpu_model
 """
 
-LOCK_NODE_QUEUE: Final = """
+FIND_NODE_QUEUE: Final = """
     SELECT 1 FROM ATLAS_PANDA.Worker_Node_Queue
     WHERE site = :site AND host_name = :host_name AND panda_queue = :panda_queue
-    FOR UPDATE SKIP LOCKED
 """
+
+LOCK_NODE_QUEUE: Final = FIND_NODE_QUEUE + "FOR UPDATE SKIP LOCKED"
 
 SEE_NODE_QUEUE: Final = """
     UPDATE ATLAS_PANDA.Worker_Node_Queue SET last_seen = CURRENT_TIMESTAMP
     WHERE site = :site AND host_name = :host_name AND panda_queue = :panda_queue
 """
 
-LOCK_GPU: Final = """
+FIND_GPU: Final = """
     SELECT 1 FROM ATLAS_PANDA.Worker_Node_GPUs
     WHERE site = :site AND host_name = :host_name AND vendor = :vendor AND model = :model
-    FOR UPDATE SKIP LOCKED
 """
+
+LOCK_GPU: Final = FIND_GPU + "FOR UPDATE SKIP LOCKED"
 
 SEE_GPU: Final = """
     UPDATE ATLAS_PANDA.Worker_Node_GPUs
@@ -53,10 +56,10 @@ def see_worker_node(tx: Transaction, key: Mapping[str, str], facts: Mapping[str,
     ``key`` are site, host_name and cpu_model. False: another pilot of the same machine is saying the same right now,
     and nobody waits for it.
     """
-    done = _see(tx, "Worker_Node", LOCK_NODE, SEE_NODE, key, facts)
+    done = _see(tx, "Worker_Node", FIND_NODE, LOCK_NODE, SEE_NODE, key, facts)
     if panda_queue:
         place = {"site": key["site"], "host_name": key["host_name"], "panda_queue": panda_queue}
-        done = _see(tx, "Worker_Node_Queue", LOCK_NODE_QUEUE, SEE_NODE_QUEUE, place, {}) and done
+        done = _see(tx, "Worker_Node_Queue", FIND_NODE_QUEUE, LOCK_NODE_QUEUE, SEE_NODE_QUEUE, place, {}) and done
     return done
 
 
@@ -71,12 +74,13 @@ def see_worker_node_gpu(tx: Transaction, key: Mapping[str, str], number: int, fa
         "framework": facts.get("framework"),
         "framework_version": facts.get("framework_version"),
     }
-    return _see(tx, "Worker_Node_GPUs", LOCK_GPU, SEE_GPU, key, {**facts, "count": number}, changes)
+    return _see(tx, "Worker_Node_GPUs", FIND_GPU, LOCK_GPU, SEE_GPU, key, {**facts, "count": number}, changes)
 
 
 def _see(
     tx: Transaction,
     table: str,
+    find: str,
     lock: str,
     update: str,
     key: Mapping[str, str],
@@ -87,6 +91,8 @@ def _see(
     if tx.one(lock, **key) is not None:
         tx.change_later(update, **key, **(changes or {}))
         return True
+    if tx.one(find, **key) is not None:  # held: MariaDB would let an insert wait for it
+        return False
     try:
         with tx.savepoint():
             tx.insert(f"ATLAS_PANDA.{table}", [{**key, **facts, "last_seen": tx.now()}])
