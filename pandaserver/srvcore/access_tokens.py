@@ -79,7 +79,7 @@ class AccessTokens:
         """Return the client of that name."""
         found = self._clients().get(name)
         if found is None:
-            raise NotFound(f"there is no client {name[:100]!r} in {self._config}")
+            raise NotFound(f"there is no client {name[:100]!r} in token_cache_config")
         return found
 
     def token(self, client: TokenClient) -> str:
@@ -145,7 +145,7 @@ class AccessTokens:
                     self._read = stamp, read_clients(self._config.read_bytes())
                 return self._read[1]
         except (OSError, ValueError) as problem:
-            raise NotFound(f"{self._config} cannot be used: {problem}") from problem
+            raise NotFound(f"token_cache_config cannot be used: {problem}") from problem
 
 
 def read_clients(data: bytes) -> dict[str, TokenClient]:
