@@ -17,6 +17,7 @@ from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from pandaserver.taskbuffer.WrappedPickle import Record, dump_for_clients, loads
 from tests.api.callers import LIMITED, PRODUCTION, USER, FakeServices, FakeTaskBuffer
 from tests.api.conftest import MakeClient
+from tests.db.completion import put_dataset, status_of_dataset
 from tests.factories import make_job
 
 LEGACY, V1 = "/server/panda/", "/api/v1/"
@@ -222,6 +223,48 @@ def test_a_single_job_is_killed_by_its_bare_number(server: Client) -> None:
     job_id = submit(server, make_job())["data"][0][0]
     assert legacy(server, "killJobs", ids=pickle.dumps(job_id, 0).decode(), code="9") == [True]
     assert server.post(LEGACY + "killJobs", data={"ids": "1"}).text == "False"
+
+
+def test_the_datasets_of_killed_jobs_are_closed(server: Client, tbuf: TaskBuffer) -> None:
+    put_dataset(tbuf, "user.jane.out")
+    ids = [row[0] for row in submit(server, make_job(jediTaskID=77), make_job(jediTaskID=77))["data"]]
+    body = {"job_ids": ids, "code": 9}
+    assert server.post(V1 + "job/kill", json=body, environ_overrides=USER).json["data"] == [True, True]
+    assert status_of_dataset(tbuf, "user.jane.out") == "closed"
+
+
+def test_all_jobs_of_a_task_are_killed_by_their_owner_only(server: Client) -> None:
+    for _ in range(2):
+        submit(server, make_job(jediTaskID=77))
+    other = {"SSL_CLIENT_S_DN": "/DC=org/CN=John Roe"}
+    assert legacy(server, "killUnfinishedJobs", caller=other, jediTaskID=77, code=9) == [False, False]
+    assert legacy(server, "killUnfinishedJobs", jediTaskID=77, code=9) == [True, True]
+    assert legacy(server, "killUnfinishedJobs", jediTaskID=77, code=9) == [False, False]
+    assert legacy(server, "killUnfinishedJobs", jediTaskID=78) == []
+
+
+def test_jobs_are_set_up_again_at_both_doors(server: Client, tbuf: TaskBuffer, services: FakeServices) -> None:
+    first, second = (submit(server, make_job())["data"][0][0] for _ in range(2))
+    other = {"SSL_CLIENT_S_DN": "/DC=org/CN=John Roe"}
+    reply = server.post(V1 + "job/reassign", json={"job_ids": [first]}, environ_overrides=other)
+    assert (reply.json["success"], status_of(tbuf, first)) == (True, "activated")
+    reply = server.post(V1 + "job/reassign", json={"job_ids": [first, NOBODY]}, environ_overrides=USER)
+    assert (reply.json["data"], status_of(tbuf, first)) == (True, "defined")
+    ids = pickle.dumps([second], 0).decode()
+    assert legacy(server, "reassignJobs", ids=ids, firstSubmission="True") is True
+    assert status_of(tbuf, second) == "defined"
+    assert services.nudged[-2:] == [first, second]
+
+
+def test_only_jobs_that_wait_are_released_for_the_task_layer(server: Client, tbuf: TaskBuffer) -> None:
+    job_id = submit(server, make_job())["data"][0][0]
+    assert legacy(server, "reassignJobs", ids=pickle.dumps([job_id], 0).decode(), forPending="True") is True
+    assert status_of(tbuf, job_id) == "activated"
+
+
+def status_of(tbuf: TaskBuffer, job_id: int) -> str | None:
+    job = tbuf.peekJobs([job_id])[0]
+    return job.jobStatus if job else None
 
 
 def test_jobs_of_the_stock_client_library_can_be_submitted(server: Client) -> None:

@@ -11,6 +11,7 @@ from pandaserver.jobdispatcher.Watcher import Watcher
 from pandaserver.taskbuffer.lost_jobs import heartbeat_rules, production_rule, workflow_rules
 from pandaserver.taskbuffer.requests import StatusReport
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.taskbuffer.time_limits import DEFAULTS, limits
 from tests.db.completion import (
     age,
     change,
@@ -36,40 +37,58 @@ def put_silent(tbuf: TaskBuffer, status: str, minutes: float, **attributes: Any)
     return job_id
 
 
-@pytest.mark.parametrize(
-    ("status", "patience", "attributes", "code"),
-    [
-        ("running", 2 * HOUR, {}, 100),
-        ("starting", 2 * HOUR, {}, 100),
-        ("stagein", 2 * HOUR, {}, 100),
-        ("stageout", 2 * HOUR, {"prodSourceLabel": "managed"}, 100),
-        ("running", 2 * HOUR, {"prodSourceLabel": "panda"}, 100),
-        ("running", 2 * HOUR, {"prodSourceLabel": "managed"}, 100),
-        ("running", 2 * HOUR, {"prodSourceLabel": None}, 100),
-        ("running", 2 * HOUR, {"exeErrorDiag": "oops"}, 101),
-        ("running", 2 * HOUR, {"pilotErrorDiag": "oops"}, 101),
-        ("sent", 30, {}, 102),
-        ("sent", 30, {"prodSourceLabel": "managed"}, 102),
-        ("holding", 3 * HOUR, {}, 103),
-        ("holding", 3 * HOUR, {"jobDispatcherErrorDiag": "set to holding by the pilot"}, 103),
-        ("holding", 3 * HOUR, {"prodSourceLabel": "managed", "currentPriority": 900}, 103),
-        ("holding", 48 * HOUR, {"prodSourceLabel": "managed", "currentPriority": 500}, 103),
-        ("transferring", 2 * HOUR, {}, 104),
-    ],
+CASES: tuple[tuple[str, str, float, dict[str, Any], int], ...] = (
+    ("analysis heartbeat", "running", 2 * HOUR, {}, 100),
+    ("analysis heartbeat", "starting", 2 * HOUR, {}, 100),
+    ("analysis heartbeat", "stagein", 2 * HOUR, {}, 100),
+    ("analysis heartbeat", "running", 2 * HOUR, {"prodSourceLabel": "panda"}, 100),
+    ("analysis heartbeat", "running", 2 * HOUR, {"exeErrorDiag": "oops"}, 101),
+    ("analysis heartbeat", "running", 2 * HOUR, {"pilotErrorDiag": "oops"}, 101),
+    ("production heartbeat", "stageout", 2 * HOUR, {"prodSourceLabel": "managed"}, 100),
+    ("production heartbeat", "running", 2 * HOUR, {"prodSourceLabel": "managed"}, 100),
+    ("production heartbeat", "running", 2 * HOUR, {"prodSourceLabel": None}, 100),
+    ("sent", "sent", 30, {}, 102),
+    ("sent", "sent", 30, {"prodSourceLabel": "managed"}, 102),
+    ("holding analysis", "holding", 3 * HOUR, {"currentPriority": 500}, 103),
+    ("holding analysis", "holding", 3 * HOUR, {"prodSourceLabel": "ddm", "currentPriority": 500}, 103),
+    ("holding analysis", "holding", 3 * HOUR, {"jobDispatcherErrorDiag": "by the pilot", "currentPriority": 500}, 103),
+    ("holding high priority", "holding", 3 * HOUR, {"prodSourceLabel": "managed", "currentPriority": 801}, 103),
+    ("holding", "holding", 48 * HOUR, {"prodSourceLabel": "managed", "currentPriority": 800}, 103),
+    ("analysis transferring", "transferring", 2 * HOUR, {}, 104),
 )
+COVERS = {case[0] for case in CASES} | {"per workflow"}
+
+
+@pytest.mark.parametrize(("rule", "status", "patience", "attributes", "code"), CASES)
 def test_a_silent_job_fails_when_its_time_is_over(
-    tbuf: TaskBuffer, status: str, patience: float, attributes: dict[str, Any], code: int
+    tbuf: TaskBuffer, rule: str, status: str, patience: float, attributes: dict[str, Any], code: int
 ) -> None:
     late = put_silent(tbuf, status, patience + 1, **attributes)
     still = put_silent(tbuf, status, patience - 1, **attributes)
     if status == "transferring":
         age(tbuf, "jobsActive4", late, endTime=patience + 1)
-    assert Watcher(tbuf).run(RULES) == 1
+    others = [r for r in RULES if r.name != rule]
+    assert (Watcher(tbuf).run(others), Watcher(tbuf).run(RULES)) == (0, 1)
     job = job_of(tbuf, late)
     assert (job.jobStatus, job.jobDispatcherErrorCode, bool(job.jobDispatcherErrorDiag)) == ("failed", code, True)
     assert job_of(tbuf, still).jobStatus == status
     assert (tables_of(tbuf, late), history(tbuf, late)) == (["jobsArchived4"], ["failed"])
     assert file_statuses(tbuf, [late]) == ["failed", "failed"]
+
+
+@pytest.mark.parametrize(
+    ("limit", "status", "attributes"),
+    [
+        ("sent", "sent", {}),
+        ("holding_analysis", "holding", {"currentPriority": 500}),
+        ("holding_priority", "holding", {"prodSourceLabel": "managed", "currentPriority": 900}),
+    ],
+)
+def test_limits_can_be_changed(tbuf: TaskBuffer, limit: str, status: str, attributes: dict[str, Any]) -> None:
+    put_silent(tbuf, status, DEFAULTS[limit] * 1.5, **attributes)
+    tripled = limits({f"TIMEOUT_{limit}": DEFAULTS[limit] * 3 / HOUR})
+    assert Watcher(tbuf).run(heartbeat_rules(2.0, 48.0, tripled)) == 0
+    assert Watcher(tbuf).run(heartbeat_rules(2.0, 48.0)) == 1
 
 
 @pytest.mark.parametrize(
