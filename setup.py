@@ -21,7 +21,6 @@ RUCIO = ["rucio-clients>=34"]
 MESSAGING = ["stomp.py>=8.1"]
 DEMO = ["panda-client>=2.0"]
 PROXIES = ["asn1crypto>=1.5"]  # VOMS attributes of proxy certificates
-SCITOKENS = ["scitokens>=1.8"]  # for servers with token_authType = scitokens
 METRICS = ["prometheus_client>=0.20"]  # for servers with metrics_dir
 
 
@@ -61,7 +60,6 @@ setup(
         "demo": DEMO,
         "metrics": METRICS,
         "proxies": PROXIES,
-        "scitokens": SCITOKENS,
         "test": [
             *POSTGRES,
             *MYSQL,
@@ -69,7 +67,6 @@ setup(
             *METRICS,
             *MESSAGING,
             *PROXIES,
-            *SCITOKENS,
             "coilmq>=1.1",
             "aiosmtpd>=1.4",
             "jsonschema>=4.20",

@@ -1,4 +1,7 @@
-"""``panda-admin token`` and ``certificate``: credentials of a development instance, signed by its own issuer and CA."""
+"""``panda-admin token`` and ``certificate``: credentials of a development instance, signed by its own issuer and CA.
+
+``panda-admin token inspect`` belongs to any server, and stands in a module of its own.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +10,7 @@ from pathlib import Path
 
 import click
 
+from pandaserver.admin.token_command import inspect
 from pandaserver.testing.development_ca import DevelopmentCA, write_private
 from pandaserver.testing.development_issuer import LIFETIME, DevelopmentIssuer
 from pandaserver.testing.layout import Layout
@@ -21,21 +25,32 @@ _DIRECTORY = click.option(
 )
 
 
-@click.command()
-@click.option("--name", required=True, help="Full name of the user, such as 'Jane Doe'.")
+@click.group(invoke_without_command=True)
+@click.option("--name", help="Full name of the user, such as 'Jane Doe'.")
 @click.option(
     "--group", "groups", multiple=True, help="VO/ROLE that the user has, such as testvo/production; repeatable."
 )
 @click.option("--lifetime", type=click.IntRange(1), default=LIFETIME, show_default=True, help="Seconds.")
 @_DIRECTORY
-def token(name: str, groups: tuple[str, ...], lifetime: int, directory: Path) -> None:
-    """Print a bearer token. Use a role by naming it in the header Origin, such as testvo.production."""
+@click.pass_context
+def token(context: click.Context, name: str | None, groups: tuple[str, ...], lifetime: int, directory: Path) -> None:
+    """Print a bearer token of a development instance, or `inspect` any token.
+
+    Use a role by naming it in the header Origin, such as testvo.production.
+    """
+    if context.invoked_subcommand:
+        return
+    if name is None:
+        raise click.UsageError("Missing option '--name'")
     layout = Layout(directory.absolute())
     if not DevelopmentIssuer.exists(layout.issuer):
         raise click.ClickException(
             f"{layout.home} has no token issuer; `make run` makes an instance that has one (--dir)"
         )
     click.echo(DevelopmentIssuer(layout.issuer, layout.auth).token(name, groups, lifetime))
+
+
+token.add_command(inspect)
 
 
 @click.command()

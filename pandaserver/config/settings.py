@@ -124,7 +124,7 @@ class ServerSettings:
 
     token_authType: TokenAuth = setting(
         TokenAuth.none,
-        "Tokens that are accepted beside X.509 certificates: None (or x509), or oidc.",
+        "Tokens that are accepted beside X.509 certificates: None (or x509), oidc, or scitokens.",
         heading="Who may call",
         default_text="None",
         sample="None",
@@ -137,6 +137,10 @@ class ServerSettings:
     )
     auth_policies: Path | None = setting(
         None, "JSON file with the groups of each VO.", default_text="derived from the names of the files in auth_config"
+    )
+    token_audience: str = setting("https://pandaserver.cern.ch", "Audience that SciTokens must have.")
+    token_issuers: tuple[str, ...] = setting(
+        (), "Issuers of SciTokens that are believed: <vo>=<URL of the issuer>, as it stands in iss."
     )
     vomsdir: Path = setting(
         Path("/etc/grid-security/vomsdir"),

@@ -56,8 +56,6 @@ UNUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "useFastCGI": "The server is a WSGI application.",
         "useJEDI": _ALWAYS,
         "nJobsInGetJob": "A request for jobs locks what it selects and needs no list of candidates.",
-        "token_audience": "The audience is that of the files in auth_config.",
-        "token_issuers": _OLD,
         "closer_plugins": _OLD,
         "emailLogin": _OLD,
         "emailPass": _OLD,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.config.panda_config import PandaConfig, connection_settings, operation_settings
@@ -12,14 +12,14 @@ from pandaserver.config.plugins import plugin_class
 from pandaserver.config.settings import ServerSettings
 from pandaserver.config.values import TokenAuth
 from pandaserver.dataservice.setupper_child import SetupperChild
-from pandaserver.server.callers import TokenChecker
 from pandaserver.srvcore.access_tokens import AccessTokens
-from pandaserver.srvcore.errors import NotAuthenticated
-from pandaserver.srvcore.principal import Principal
 from pandaserver.srvcore.voms import VomsTrust
 from pandaserver.srvcore.x509 import ProxyReader
 from pandaserver.taskbuffer.DBProxyPool import OraDBProxyPool
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+
+if TYPE_CHECKING:
+    from pandaserver.srvcore.token_decisions import TokenDecisions
 
 
 class WebServices:
@@ -42,13 +42,6 @@ class WebServices:
     def nudge_setupper(self, ids: Sequence[int]) -> None:
         """Tell the Setupper child about new jobs. Only a hint: losing it costs a delay."""
         self._setupper.nudge(ids)
-
-
-class _NoTokens:
-    """Refuses every token, where the configuration asks for a kind that this server does not read."""
-
-    def principal(self, token: str, origin: str, certificate: Principal) -> Principal:  # noqa: ARG002
-        raise NotAuthenticated("scitokens are not supported by this server; set token_authType = oidc")
 
 
 def make_task_buffer(config: PandaConfig) -> TaskBuffer:
@@ -81,12 +74,14 @@ def make_proxies(settings: ServerSettings) -> ProxyReader:
     return ProxyReader(VomsTrust(settings.vomsdir, settings.ca_certificates, PandaLogger.getLogger("voms")))
 
 
-def make_tokens(settings: ServerSettings) -> TokenChecker | None:
+def make_tokens(settings: ServerSettings) -> TokenDecisions | None:
     """Return what decides about bearer tokens, None if they are not looked at."""
     if settings.token_authType is TokenAuth.none:
         return None
-    if settings.token_authType is not TokenAuth.oidc:
-        return _NoTokens()
+    if settings.token_authType is TokenAuth.scitokens:
+        from pandaserver.srvcore.sci_tokens import SciTokens, issuers_of
+
+        return SciTokens(settings.token_audience, issuers_of(settings.token_issuers), settings.production_dns)
     from pandaserver.srvcore.oidc_utils import OidcTokens
 
     return OidcTokens(

@@ -47,12 +47,16 @@ def read_json(
     most: int = MOST_BYTES,
     access: Access = ANONYMOUS,
     form: bytes | None = None,
+    follow: bool = True,
 ) -> Any:
-    """Return the document; with a form, what a POST of it is answered. ExternalError says why there is none to use."""
+    """Return the document; with a form, what a POST of it is answered. ExternalError says why there is none to use.
+
+    Without ``follow`` a redirection to another address is an error.
+    """
     deadline = monotonic() + seconds
     try:
         if urlsplit(source).scheme in _WEB:
-            return parse_json(_fetch_web(source, deadline, most, access, form))
+            return parse_json(_fetch_web(source, deadline, most, access, form, follow))
         return parse_json(_read_file(source, most))
     except HTTPError as error:
         error.close()
@@ -93,7 +97,7 @@ def _read_file(source: str, most: int) -> bytes:
         return _checked(file.read(most + 1), most)
 
 
-def _fetch_web(source: str, deadline: float, most: int, access: Access, form: bytes | None) -> bytes:
+def _fetch_web(source: str, deadline: float, most: int, access: Access, form: bytes | None, follow: bool) -> bytes:
     sockets = _Sockets()
     # A timeout of the socket counts from one packet to the next, so a slow sender needs a limit of the whole.
     timer = Timer(deadline - monotonic(), sockets.shut)
@@ -101,7 +105,7 @@ def _fetch_web(source: str, deadline: float, most: int, access: Access, form: by
     timer.start()
     try:
         asked = request.Request(source, form)
-        with _opener(sockets, access).open(asked, timeout=max(0.1, deadline - monotonic())) as response:
+        with _opener(sockets, access, follow).open(asked, timeout=max(0.1, deadline - monotonic())) as response:
             data = _checked(response.read(most + 1), most)
             if monotonic() >= deadline or response.length:
                 raise ValueError(f"ends after {len(data)} bytes, {response.length} are missing")
@@ -137,7 +141,7 @@ class _Sockets:
                 one.shutdown(socket.SHUT_RDWR)
 
 
-def _opener(sockets: _Sockets, access: Access) -> request.OpenerDirector:
+def _opener(sockets: _Sockets, access: Access, follow: bool) -> request.OpenerDirector:
     """Return what speaks http and https and nothing else, whatever a redirection asks for."""
     opener = request.OpenerDirector()
     for handler in (
@@ -145,7 +149,7 @@ def _opener(sockets: _Sockets, access: Access) -> request.OpenerDirector:
         _Http(sockets),
         _Https(sockets, access),
         request.HTTPDefaultErrorHandler(),
-        request.HTTPRedirectHandler(),
+        *([request.HTTPRedirectHandler()] if follow else []),
         request.HTTPErrorProcessor(),
         request.UnknownHandler(),
     ):

@@ -3,96 +3,32 @@
 from __future__ import annotations
 
 import json
-import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import jwt
 import pytest
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
+from pandaserver.srvcore import token_decisions
 from pandaserver.srvcore.errors import NotAuthenticated
 from pandaserver.srvcore.oidc_config import load_auth_config, split_vo
-from pandaserver.srvcore.oidc_keys import IssuerKeys, fetch_json
+from pandaserver.srvcore.oidc_keys import IssuerKeys
 from pandaserver.srvcore.oidc_utils import OidcTokens
 from pandaserver.srvcore.principal import ANONYMOUS, Principal
+from tests.unit.oidc_fixture import (
+    CONTENT,
+    EC_KEY,
+    LOG,
+    OTHER_RSA_KEY,
+    Issuer,
+    directory,
+    issuer,
+    token,
+    tokens,
+    write,
+)
 
-LOG = logging.getLogger("tests.oidc")
-RSA_KEY = rsa.generate_private_key(65537, 2048)
-EC_KEY = ec.generate_private_key(ec.SECP256R1())
-OTHER_RSA_KEY = rsa.generate_private_key(65537, 2048)
-DISCOVERY = "https://iam.example.org/.well-known/openid-configuration"
-
-CONTENT = {
-    "audience": "https://iam.example.org/testvo",
-    "client_id": "client-1",
-    "client_secret": None,
-    "oidc_config_url": DISCOVERY,
-    "vo": "testvo",
-    "secondary_ids": ["client-2"],
-    "robot_ids": "robot-1,robot-2",
-}
-
-
-def jwk(key: Any, kid: str) -> dict[str, Any]:
-    algorithm = jwt.algorithms.RSAAlgorithm if isinstance(key, rsa.RSAPrivateKey) else jwt.algorithms.ECAlgorithm
-    return {**json.loads(algorithm.to_jwk(key.public_key())), "kid": kid}
-
-
-class Issuer:
-    """Serves a discovery document and a key set, counting how often."""
-
-    def __init__(self) -> None:
-        self.documents: dict[str, Any] = {
-            DISCOVERY: {"issuer": "https://iam.example.org/", "jwks_uri": "https://iam.example.org/jwk"},
-            "https://iam.example.org/jwk": {"keys": [jwk(RSA_KEY, "rsa"), jwk(EC_KEY, "ec"), "junk", {"kty": "oct"}]},
-        }
-        self.fetched = 0
-        self.down = False
-        self.now = 1000.0
-
-    def fetch(self, url: str) -> Any:
-        self.fetched += 1
-        if self.down:
-            raise OSError("no route to host")
-        return self.documents[url]
-
-
-@pytest.fixture
-def issuer() -> Issuer:
-    return Issuer()
-
-
-@pytest.fixture
-def directory(tmp_path: Path) -> Path:
-    write(tmp_path, "testvo")
-    write(tmp_path, "testvo.production", vo="testvo.production")
-    return tmp_path
-
-
-def write(directory: Path, name: str, **changes: Any) -> None:
-    (directory / f"{name}_auth_config.json").write_text(json.dumps(CONTENT | changes))
-
-
-@pytest.fixture
-def tokens(directory: Path, issuer: Issuer) -> OidcTokens:
-    return OidcTokens(directory, LOG, keys=IssuerKeys(issuer.fetch, lambda: issuer.now))
-
-
-def token(key: Any = RSA_KEY, kid: str | None = "rsa", algorithm: str = "RS256", **claims: Any) -> str:
-    standard = {
-        "aud": "client-1",
-        "sub": "subject-1",
-        "iss": "https://iam.example.org/",
-        "exp": time.time() + 300,
-        "name": "jane DOE",
-        "preferred_username": "jdoe",
-        "groups": ["testvo", "testvo/production"],
-    }
-    given = {name: value for name, value in (standard | claims).items() if value is not None}
-    return jwt.encode(given, key, algorithm, headers={"kid": kid} if kid else {})
+__all__ = ["directory", "issuer", "tokens"]
 
 
 def test_a_token_names_its_owner(tokens: OidcTokens) -> None:
@@ -197,53 +133,64 @@ def test_a_token_that_proves_less_is_refused(tokens: OidcTokens, bad: str, origi
         tokens.principal(bad, origin, ANONYMOUS)
 
 
-# ---- what is remembered ----------------------------------------------------------------------------------------------
+def test_an_issuer_does_not_speak_for_another_vo(directory: Path, issuer: Issuer) -> None:
+    write(directory, "othervo.production", client_id="client-3", secondary_ids=[], audience="x", robot_ids=[])
+    tokens = OidcTokens(directory, LOG, keys=IssuerKeys(issuer.fetch))
+    for bad in (token(groups=["othervo/production"]), token(client_id="robot-1", groups=None)):
+        with pytest.raises(NotAuthenticated, match="VO othervo has clients of its own"):
+            tokens.principal(bad, "othervo.production", ANONYMOUS)
 
 
-def test_documents_of_an_issuer_serve_ten_minutes(tokens: OidcTokens, issuer: Issuer) -> None:
-    for n in range(3):
+def test_a_vo_of_the_policy_file_alone_is_served_by_all_clients(
+    directory: Path, issuer: Issuer, tmp_path: Path
+) -> None:
+    policies = tmp_path / "policies.json"
+    policies.write_text(json.dumps({"othervo": [["othervo", {"group": "user", "role": "user"}]]}))
+    tokens = OidcTokens(directory, LOG, policy_file=policies, keys=IssuerKeys(issuer.fetch))
+    assert tokens.principal(token(groups=["othervo"]), "othervo", ANONYMOUS).vo == "othervo"
+    with pytest.raises(NotAuthenticated, match="no group"):  # robots get groups of the VO of their file only
+        tokens.principal(token(client_id="robot-1", groups=None), "othervo", ANONYMOUS)
+
+
+def test_a_robot_of_the_members_file_gets_no_other_role(directory: Path, issuer: Issuer) -> None:
+    write(directory, "testvo.production", vo="testvo.production", robot_ids=[])
+    tokens = OidcTokens(directory, LOG, keys=IssuerKeys(issuer.fetch))
+    robot = token(client_id="robot-1", groups=None, name=None)
+    assert tokens.principal(robot, "testvo", ANONYMOUS).name == "Robot Testvo"
+    with pytest.raises(NotAuthenticated, match="not in group testvo/production"):
+        tokens.principal(robot, "testvo.production", ANONYMOUS)
+
+
+def test_roles_are_tried_in_the_order_of_the_file(directory: Path, issuer: Issuer) -> None:
+    write(directory, "testvo", auto_roles=["pilot", "production"])
+    tokens = OidcTokens(directory, LOG, keys=IssuerKeys(issuer.fetch))
+    assert tokens.principal(token(), "testvo", ANONYMOUS).fqans == ("/testvo/Role=production",)
+    assert tokens.principal(token(groups=["testvo"]), "testvo", ANONYMOUS).fqans == ()
+
+
+def test_a_vo_with_dots_keeps_them(directory: Path, issuer: Issuer) -> None:
+    write(directory, "vo.example.org:pilot", vo="vo.example.org:pilot", client_id="dots")
+    tokens = OidcTokens(directory, LOG, keys=IssuerKeys(issuer.fetch))
+    given = token(aud="dots", groups=["/vo.example.org/pilot"])
+    principal = tokens.principal(given, "vo.example.org:pilot", ANONYMOUS)
+    assert (principal.vo, principal.fqans) == ("vo.example.org", ("/vo.example.org/Role=pilot",))
+
+
+def test_requests_see_the_claims(tokens: OidcTokens) -> None:
+    seen = dict(tokens.principal(token(tag=[1, "x"], note="y" * 9999), "testvo.production", ANONYMOUS).credentials)
+    assert (seen["PANDA_OIDC_VO"], seen["PANDA_OIDC_GROUP"], seen["PANDA_OIDC_ROLE"]) == (
+        "testvo",
+        "production",
+        "production",
+    )
+    assert (seen["PANDA_OIDC_CLAIM_tag"], len(seen["PANDA_OIDC_CLAIM_note"])) == ("[1, 'x']", 500)
+
+
+def test_the_memory_of_decisions_is_bounded(tokens: OidcTokens, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(token_decisions, "MAX_DECISIONS", 3)
+    for n in range(10):
         tokens.principal(token(jti=str(n)), "testvo", ANONYMOUS)
-    assert issuer.fetched == 2
-    issuer.now += 601
-    tokens.principal(token(jti="later"), "testvo", ANONYMOUS)
-    assert issuer.fetched == 4
-
-
-def test_a_new_key_of_an_issuer_is_found(tokens: OidcTokens, issuer: Issuer) -> None:
-    tokens.principal(token(), "testvo", ANONYMOUS)
-    issuer.documents["https://iam.example.org/jwk"]["keys"].append(jwk(OTHER_RSA_KEY, "new"))
-    issuer.now += 31
-    assert tokens.principal(token(OTHER_RSA_KEY, "new"), "testvo", ANONYMOUS).name == "Jane Doe"
-
-
-def test_a_silent_issuer_leaves_its_old_keys_in_force(tokens: OidcTokens, issuer: Issuer) -> None:
-    tokens.principal(token(), "testvo", ANONYMOUS)
-    issuer.down = True
-    issuer.now += 601
-    assert tokens.principal(token(jti="2"), "testvo", ANONYMOUS).name == "Jane Doe"
-
-
-def test_a_silent_issuer_is_not_asked_by_every_request(tokens: OidcTokens, issuer: Issuer) -> None:
-    issuer.down = True
-    for _ in range(3):
-        with pytest.raises(NotAuthenticated, match="no route to host"):
-            tokens.principal(token(), "testvo", ANONYMOUS)
-    assert issuer.fetched == 1
-
-
-def test_a_decision_does_not_outlive_its_token(directory: Path, issuer: Issuer) -> None:
-    now = [time.time()]
-    tokens = OidcTokens(directory, LOG, keys=IssuerKeys(issuer.fetch), clock=lambda: now[0])
-    short = token(exp=time.time() - 5)  # within the leeway
-    tokens.principal(short, "testvo", ANONYMOUS)
-    assert not [until for until, _ in tokens._decisions.values() if until > now[0]]
-
-
-def test_a_decision_is_made_once(tokens: OidcTokens, monkeypatch: pytest.MonkeyPatch) -> None:
-    same = token()
-    first = tokens.principal(same, "testvo", ANONYMOUS)
-    monkeypatch.setattr(tokens, "_decide", None)
-    assert tokens.principal(same, "testvo", ANONYMOUS) is first
+        assert len(tokens._decisions) <= 3
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -283,16 +230,5 @@ def test_a_policy_file_says_which_groups_count(directory: Path, issuer: Issuer, 
 def test_the_profile_names_the_claim_with_the_groups(directory: Path, issuer: Issuer) -> None:
     write(directory, "testvo", jwt_profile="wlcg")
     tokens = OidcTokens(directory, LOG, keys=IssuerKeys(issuer.fetch))
-    with_groups: Callable[[], str] = lambda: token(groups=None, **{"wlcg.groups": ["/testvo"]})  # noqa: E731
-    assert tokens.principal(with_groups(), "testvo", ANONYMOUS).vo == "testvo"
-
-
-@pytest.mark.parametrize("url", ["http://iam.example.org/x", "ftp://x/y", "http://127.0.0.1.evil.example/"])
-def test_keys_come_over_https_only(url: str) -> None:
-    with pytest.raises(ValueError, match="must be https"):
-        fetch_json(url)
-
-
-def test_a_development_issuer_may_be_a_file(tmp_path: Path) -> None:
-    (tmp_path / "doc.json").write_text('{"issuer": "x"}')
-    assert fetch_json((tmp_path / "doc.json").as_uri()) == {"issuer": "x"}
+    groups: dict[str, Any] = {"wlcg.groups": ["/testvo"]}
+    assert tokens.principal(token(groups=None, **groups), "testvo", ANONYMOUS).vo == "testvo"
