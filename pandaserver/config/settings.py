@@ -142,6 +142,10 @@ class ServerSettings:
     token_issuers: tuple[str, ...] = setting(
         (), "Issuers of SciTokens that are believed: <vo>=<URL of the issuer>, as it stands in iss."
     )
+    ban_list_url: str = setting(
+        "",
+        "URL of get_ban_users of another server, for a front node that has no database to read the list from.",
+    )
     vomsdir: Path = setting(
         Path("/etc/grid-security/vomsdir"),
         "Directory of <vo>/*.lsc: the servers whose VOMS attributes in proxy certificates count.",

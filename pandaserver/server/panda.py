@@ -27,9 +27,6 @@ HANDLERS: Final = (
     "pandaserver.taskbuffer.Utils",
 )
 
-#: Seconds that a request waits at most for the list of banned users.
-BAN_TIMEOUT: Final = 5.0
-
 _application: Wsgi | None = None
 _building = threading.Lock()
 
@@ -72,6 +69,7 @@ def create_application(
     from pandaserver.brokerage.SiteMapper import SiteMapper
     from pandaserver.config.panda_config import default_site
     from pandaserver.server.application import Application
+    from pandaserver.server.ban_list import PATIENCE, source_of_bans
     from pandaserver.server.callers import Callers
     from pandaserver.server.web_services import WebServices, make_proxies, make_task_buffer, make_tokens
 
@@ -80,7 +78,6 @@ def create_application(
     settings = config.server
     logger = PandaLogger.getLogger("Entry")
     tbuf = task_buffer or make_task_buffer(config)
-    patience = min(BAN_TIMEOUT, settings.dbtimeout)
     return Application(
         REGISTRY,
         settings,
@@ -90,7 +87,7 @@ def create_application(
         Callers(
             settings.production_dns,
             make_tokens(settings),
-            lambda: tbuf.within(patience).getBannedUsers(),
+            source_of_bans(tbuf, settings.ban_list_url, min(PATIENCE, settings.dbtimeout)),
             logger,
             make_proxies(settings),
         ),

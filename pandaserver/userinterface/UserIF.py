@@ -8,6 +8,7 @@ from pandaserver.userinterface.file_requests import (
     put_workflow_request,
     upload_file_recovery_request,
 )
+from pandaserver.userinterface.identity_requests import get_banned_users
 from pandaserver.userinterface.job_requests import (
     describe_archived_jobs,
     describe_jobs,
@@ -33,6 +34,7 @@ __all__ = [
     "active_jobs_by_site_in_detail",
     "describe_archived_jobs",
     "describe_jobs",
+    "get_banned_users",
     "get_user_secrets",
     "job_statistics_per_site",
     "jobs_by_cloud",
