@@ -1,8 +1,9 @@
-"""``panda-admin user``: look at a user, ban one, and lift the ban."""
+"""``panda-admin user``: look at a user, ban one, lift the ban, and say which credentials a user may have."""
 
 from __future__ import annotations
 
 import json
+from typing import Final
 
 import click
 
@@ -12,10 +13,12 @@ from pandaserver.taskbuffer.db_proxy_mods.user import DISABLED
 
 _NAME = click.argument("name", callback=lambda _context, _parameter, value: clean_name(value))
 
+_PERMISSIONS: Final = "pktsg"
+
 
 @click.group()
 def user() -> None:
-    """Look at users, and ban them. NAME is a user name such as 'Jane Doe', or a DN."""
+    """Look at users, ban them, and permit them things. NAME is a user name such as 'Jane Doe', or a DN."""
 
 
 @user.command()
@@ -38,6 +41,22 @@ def unban(name: str) -> None:
             raise click.ClickException(f"{name} is not banned")
         task_buffer.setUserStatus(name, None, administrator())
     click.echo(f"{name} is no longer banned")
+
+
+@user.command()
+@_NAME
+@click.argument("letters")
+def permit(name: str, letters: str) -> None:
+    """Give NAME exactly the permissions LETTERS, at once; `none` takes all away.
+
+    p: proxies and access tokens; k: key pairs; t: keys of access tokens; s, g: super user, super group.
+    """
+    wanted = "" if letters == "none" else "".join(dict.fromkeys(letters))
+    if unknown := set(wanted) - set(_PERMISSIONS):
+        raise click.ClickException(f"{''.join(sorted(unknown))} is none of the letters {_PERMISSIONS}")
+    with opened_task_buffer() as task_buffer:
+        task_buffer.setPermissions(name, wanted, administrator())
+    click.echo(f"{name} has the permissions {wanted}" if wanted else f"{name} has no permissions")
 
 
 @user.command()

@@ -74,7 +74,10 @@ def get_key_pair(
     public_key_name: Annotated[Name, Wire("publicKeyName"), "name of a file in the directory of keys"],
     private_key_name: Annotated[Name, Wire("privateKeyName"), "the same"],
 ) -> Envelope:
-    """Return the key pair of an object store, for users with the permission `k`."""
+    """Return the key pair of an object store.
+
+    For pilots, harvesters and others whose user has the permission `k`.
+    """
 
     def find() -> dict[str, str]:
         directory = call.settings.keyDir
@@ -98,7 +101,10 @@ def get_proxy(
     role: Annotated[str | None, MaxLength(255), "VOMS role that the proxy shall have; empty: none"] = None,
     dn: Annotated[str | None, MaxLength(255), "whose proxy; none: the caller's"] = None,
 ) -> Envelope:
-    """Return a delegated proxy in PEM, for users with the permission `p`."""
+    """Return a delegated proxy in PEM.
+
+    For pilots, harvesters and others whose user has the permission `p`.
+    """
 
     def find() -> dict[str, str]:
         return {
@@ -123,7 +129,10 @@ def get_access_token(
     client_name: Annotated[Name, "client whose token is asked for, such as pilot_server"],
     token_key: Annotated[str | None, MaxLength(255), "current key of the client, if its tokens need one"] = None,
 ) -> Envelope:
-    """Return an access token that the server got for one of its clients, for users with the permission `p`."""
+    """Return an access token that the server got for one of its clients.
+
+    For pilots, harvesters and others whose user has the permission `p`.
+    """
 
     def find() -> dict[str, str]:
         tokens = call.services.access_tokens
@@ -145,7 +154,10 @@ def get_access_token(
     answer=pilot_answer,
 )
 def get_token_key(call: Call, client_name: Annotated[Name, "client whose tokens need a key"]) -> Envelope:
-    """Return the key by which access tokens of a client may be asked for until tomorrow; needs the permission `t`."""
+    """Return the key by which access tokens of a client may be asked for until tomorrow.
+
+    For pilots, harvesters and others whose user has the permission `t`.
+    """
 
     def find() -> dict[str, str]:
         tokens = call.services.access_tokens
@@ -171,7 +183,7 @@ def gen_pilot_token(
 ) -> Text:
     """Return a token that pilots may show for four days when they ask for jobs.
 
-    For the pilot and production roles. What is wrong is told as a text that begins with ERROR.
+    For pilots, by role. What is wrong is told as a text that begins with ERROR.
     """
     if not call.principal.has_pilot_role:
         return Text("ERROR : production or pilot role is required")

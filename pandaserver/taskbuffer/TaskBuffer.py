@@ -10,7 +10,9 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     audit,
     dataset,
     dataset_scan,
+    event_jumbo,
     event_range,
+    event_retention,
     harvester,
     harvester_command,
     inspection,
@@ -137,6 +139,7 @@ class TaskBuffer:
     identitiesWithPermission = proxied(user.identities_with_permission)
     namesWithPermission = proxied(user.names_with_permission)
     hasPermission = proxied(user.has_permission)
+    setPermissions = proxied(user.set_permissions)
 
     # -- files of users
     insertSandboxFileInfo = proxied(sandbox.register_sandbox)
@@ -197,6 +200,9 @@ class TaskBuffer:
     getEventRanges = proxied(event_range.acquire_event_ranges)
     updateEventRanges = proxied(event_range.update_event_ranges)
     checkEventsAvailability = proxied(event_range.count_event_ranges)
+    finishCoJumboJobs = proxied(event_jumbo.finish_co_jumbo_jobs)
+    cleanupJumboJobs = proxied(event_jumbo.cleanup_jumbo_jobs)
+    forgetEvents = proxied(event_retention.forget_events)
     getEventRangeStates = proxied(event_range.event_range_states)
 
     # -- the end of a job: reports, lost heartbeats, expiry, datasets
@@ -255,8 +261,6 @@ class TaskBuffer:
     updateSiteRequests = proxied(site_activity.update_site_requests)
     updateRunningCounts = proxied(site_activity.update_running_counts)
     findMisplacedJobs = proxied(site_activity.misplaced_jobs)
-    countWaitingCoJumboJobs = proxied(site_activity.waiting_co_jumbo_jobs)
-    countJumboJobs = proxied(site_activity.live_jumbo_jobs)
     countStuckMerges = proxied(site_activity.stuck_merges)
     getConfigValues = proxied(parameter.get_config_values)
     getConfigOfApp = proxied(parameter.get_config_of_app)

@@ -96,6 +96,13 @@ def test_a_change_of_debug_mode_is_recorded_once(tbuf: TaskBuffer) -> None:
     ]
 
 
+def test_flags_of_a_job_are_never_cut(tbuf: TaskBuffer) -> None:
+    many = ",".join(f"hc:CLOUD{n}" for n in range(8))
+    job = put_job(tbuf, "running", specialHandling=many)
+    assert tbuf.setDebugMode(job, True, JANE) == f"PandaID={job} has too many other flags: {many}"
+    assert flags(tbuf, job) == many
+
+
 def test_a_command_reaches_the_pilot(tbuf: TaskBuffer) -> None:
     job = put_job(tbuf, "running", specialHandling="debug")
     assert tbuf.send_command_to_job(job, "ps -f", "Paula") == (True, "command received")

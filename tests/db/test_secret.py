@@ -85,6 +85,16 @@ def test_permissions_are_letters_of_users_who_are_not_banned(tbuf: TaskBuffer) -
     assert tbuf.namesWithPermission("k") == [JANE]
 
 
+def test_an_administrator_sets_the_letters(tbuf: TaskBuffer) -> None:
+    for letters in ("pk", "t"):
+        tbuf.setPermissions("Robot One", letters, "root")
+    assert [tbuf.hasPermission("Robot One", letter) for letter in "pkt"] == [False, False, True]
+    tbuf.setPermissions("Robot One", "", "root")
+    assert not tbuf.hasPermission("Robot One", "t")
+    rows = query(tbuf, "SELECT action, objectID, details FROM ATLAS_PANDA.panda_audit ORDER BY id")
+    assert rows[0] == ("setPermissions", "Robot One", '{"letters": "pk"}')
+
+
 def test_a_pilot_token_is_valid_for_four_days(tbuf: TaskBuffer) -> None:
     made = tbuf.makePilotToken("/CN=Pat", "sched", "wn01")
     assert (made.expires - made.created).days == 4

@@ -52,6 +52,14 @@ def test_a_queue_is_added_shown_listed_and_changed(admin: Admin) -> None:
     assert line.split() == ["Q1", "offline", "unified", "WORLD", "8", "cores", "4000", "MB"]
 
 
+def test_a_user_is_permitted_credentials_and_loses_them(admin: Admin) -> None:
+    assert admin("user", "permit", "/DC=org/CN=Robot One", "ptp").output == "Robot One has the permissions pt\n"
+    assert json.loads(admin("user", "show", "Robot One").output)["gridPref"] == "pt"
+    assert admin("user", "permit", "Robot One", "none").output == "Robot One has no permissions\n"
+    refused = admin("user", "permit", "Robot One", "pxq")
+    assert (refused.exit_code, refused.output) == (1, "Error: qx is none of the letters pktsg\n")
+
+
 def test_a_queue_that_is_not_there_is_named(admin: Admin) -> None:
     result = admin("queue", "show", "Q2")
     assert (result.exit_code, result.output) == (1, "Error: there is no queue Q2\n")

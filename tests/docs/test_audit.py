@@ -21,6 +21,8 @@ for module in HANDLERS:
 
 #: Requests whose callers need a role although they only report about themselves, with what they report.
 REPORTS = {
+    "file_server/update_jedi_log": "lines of a log",
+    "file_server/upload_jedi_log": "a log",
     "pilot/update_worker_node": "what hardware a pilot found",
     "pilot/update_worker_node_gpu": "what hardware a pilot found",
     "pilot/update_worker_status": "that a pilot begins or ends",

@@ -82,7 +82,7 @@ class Clock:
 @pytest.fixture
 def config(tmp_path: Path) -> Path:
     path = tmp_path / "clients.json"
-    path.write_text(json.dumps({"c": {"client_id": "id", "secret": SECRET, "endpoint": "https://iam/token"}}))
+    path.write_text(json.dumps({"c": {"client_id": "id", "secret": SECRET, "endpoint": "https://iam.example/token"}}))
     return path
 
 
@@ -102,14 +102,14 @@ def test_a_token_is_asked_for_again_before_it_ends(config: Path) -> None:
         clock.now += step
         given.append(tokens.token(tokens.client("c")))
     assert given == ["t1", "t1", "t2", "t2", "t4"]
-    assert asked == ["https://iam/token"] * 4
+    assert asked == ["https://iam.example/token"] * 4
 
 
 def test_an_issuer_that_gives_nothing_is_named(config: Path) -> None:
     replies: list[Any] = [{}, [], {"access_token": ""}, {"access_token": 1}]
     for reply in replies:
         tokens = AccessTokens(config, fetch=lambda *_, reply=reply, **__: reply)
-        with pytest.raises(ExternalError, match="https://iam/token: the answer has no access_token"):
+        with pytest.raises(ExternalError, match="https://iam.example/token: the answer has no access_token"):
             tokens.token(tokens.client("c"))
 
 

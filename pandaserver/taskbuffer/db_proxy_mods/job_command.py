@@ -8,6 +8,7 @@ from pandaserver.taskbuffer.db_proxy_mods import audit
 from pandaserver.taskbuffer.db_proxy_mods.job_move import touch_locked
 from pandaserver.taskbuffer.debugging import SUCCEEDED, Allowance, DebugTarget, allowance, refusal_of_status
 from pandaserver.taskbuffer.job_flags import with_flag
+from pandaserver.taskbuffer.JobSpec import JOB_TEXT_LIMITS
 from pandaserver.taskbuffer.kill import TO_BE_KILLED, Killer
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.states import ACTIVE, DEFINED
@@ -64,7 +65,10 @@ def set_debug_mode(tx: Transaction, panda_id: int, mode: bool, caller: Killer) -
     if mode and not job.is_debugged and (refusal := _too_many(tx, panda_id, allowed)):
         return refusal
     if mode != job.is_debugged:
-        touch_locked(tx, table, panda_id, specialHandling=with_flag(job.specialHandling, "debug", mode))
+        flags = with_flag(job.specialHandling, "debug", mode)
+        if len(flags or "") > JOB_TEXT_LIMITS["specialHandling"]:
+            return f"PandaID={panda_id} has too many other flags: {job.specialHandling}"
+        touch_locked(tx, table, panda_id, specialHandling=flags)
         audit.record(tx, caller.name, "setDebugMode", "job", str(panda_id), mode=mode)
     if not mode:
         tx.change_later(FORGET_OUTPUT, PandaID=panda_id)

@@ -81,6 +81,11 @@ SET_STATUS: Final = """
 """
 
 
+SET_PERMISSIONS: Final = """
+    UPDATE ATLAS_PANDAMETA.users SET gridPref = :letters, lastMod = CURRENT_TIMESTAMP WHERE name = :name
+"""
+
+
 @dataclass(slots=True)
 class User:
     """What submission reads and writes of a user's row."""
@@ -199,6 +204,14 @@ def ban_user(tx: Transaction, name: str, actor: str, reason: str) -> bool:
     tx.change(SET_STATUS, name=name[:NAME_LIMIT], status=DISABLED)
     audit.record(tx, actor, "banUser", "user", name[:NAME_LIMIT], reason=reason)
     return True
+
+
+@operation(timeout=60)
+def set_permissions(tx: Transaction, name: str, letters: str, actor: str) -> None:
+    """Give a user exactly those permission letters, also one whom nobody has seen yet."""
+    lock_user(tx, Submitter(name=name[:NAME_LIMIT], dn=""))
+    tx.change(SET_PERMISSIONS, name=name[:NAME_LIMIT], letters=letters or None)
+    audit.record(tx, actor, "setPermissions", "user", name[:NAME_LIMIT], letters=letters)
 
 
 @operation(timeout=60, repeatable=True)
