@@ -218,15 +218,18 @@ class SetFacts:
     held: int  # ranges in the hands of others
     done: int  # ranges that are finished, in the whole set
     fatal: int  # ranges that nobody will try again
-    others: int  # consumers of the set that are still alive
+    others: int  # consumers of the set that are still alive and may have a part in it
     may_retry: bool  # the job has attempts left
     queue_open: bool = True  # its queue takes new jobs
     accepts_partial: bool = False  # what there is may be merged without the rest
+    has_merge: bool = False  # a merge job is at work, or has done it
 
 
 def judge_end(facts: SetFacts) -> After:
     """Decide what follows when a consumer ends."""
     used = facts.done_here > 0
+    if facts.has_merge:
+        return After.wait if used else After.inaction
     if facts.ready:
         if facts.may_retry and facts.queue_open:
             return After.retry if used else After.retry_unused
@@ -237,7 +240,7 @@ def judge_end(facts: SetFacts) -> After:
         if facts.done and facts.accepts_partial:
             return After.merge if used else After.merge_unused
         return After.out_of_attempts if facts.done else After.last_unprocessed
-    if facts.held:
+    if facts.held or facts.others:  # the last one decides for all
         return After.wait if used else After.inaction
     if facts.done and (not facts.fatal or facts.accepts_partial):
         return After.merge if used else After.merge_unused

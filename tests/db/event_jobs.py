@@ -35,7 +35,8 @@ class Plain(AdderPluginBase):
 
 def consumer(split: str = f"es:a:{FILE}/1/40/10", **attributes: Any) -> JobSpec:
     """Return a job whose input has four ranges of ten events."""
-    return make_job(**{"eventService": 1, "specialHandling": split, "maxAttempt": 3} | attributes)
+    given: dict[str, Any] = {"eventService": 1, "specialHandling": split, "maxAttempt": 3} | attributes
+    return make_job(**given)
 
 
 def submit(tbuf: TaskBuffer, *jobs: JobSpec, by: Submitter = JANE) -> list[int]:
@@ -79,7 +80,7 @@ def end(tbuf: TaskBuffer, job_id: int, status: str = "finished", **more: Any) ->
 
 
 def settle(tbuf: TaskBuffer) -> None:
-    Adder(tbuf, SiteMapper(lambda: SiteRows(), SiteSpec("default")), lambda _: Plain, "adder").run(grace=0.0)
+    Adder(tbuf, SiteMapper(SiteRows, SiteSpec("default")), lambda _: Plain, "adder").run(grace=0.0)
 
 
 def _report(job: JobSpec, status: str) -> str:

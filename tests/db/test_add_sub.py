@@ -15,7 +15,7 @@ from pandaserver.config.settings import ServerSettings
 from pandaserver.daemons.scripts import add_sub
 from pandaserver.taskbuffer.db_proxy_mods.site_activity import SiteRequests
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
-from tests.db.completion import age, change, read
+from tests.db.completion import change, read
 from tests.db.stages import put_job
 
 LOG = LogWrapper(logging.getLogger("add_sub_of_test"), None)
@@ -100,12 +100,3 @@ def test_waiting_jobs_are_where_they_belong(tbuf: TaskBuffer) -> None:
     for status in ("pending", "waiting", "defined", "assigned", "activated", "finished"):
         put_job(tbuf, status)
     assert add_sub.report_misplaced(tbuf, LOG) == 0
-
-
-def test_co_jumbo_jobs_are_told_plainly(tbuf: TaskBuffer, caplog: pytest.LogCaptureFixture) -> None:
-    old, _young = (put_job(tbuf, "waiting", eventService=5) for _ in range(2))
-    age(tbuf, "jobsDefined4", old, modificationTime=31)
-    with caplog.at_level(logging.WARNING):
-        add_sub.report_co_jumbo(tbuf, LOG)
-    assert "co-jumbo jobs n=1" in caplog.text
-    assert "no task layer" in caplog.text

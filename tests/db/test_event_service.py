@@ -6,9 +6,9 @@ import pytest
 
 from pandaserver.jobdispatcher.Watcher import Watcher
 from pandaserver.srvcore.errors import BadRequest
+from pandaserver.taskbuffer.events import RangeReport, ZipFile
 from pandaserver.taskbuffer.kill import Killer, KillRequest
 from pandaserver.taskbuffer.lost_jobs import heartbeat_rules
-from pandaserver.taskbuffer.events import RangeReport, ZipFile
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from tests.db.completion import age, history, job_of, read, status_of_dataset, tables_of
 from tests.db.event_jobs import (
@@ -243,6 +243,21 @@ def test_a_kill_of_the_last_consumer_cancels_its_set(tbuf: TaskBuffer) -> None:
     assert tbuf.killJobs(KillRequest((second, third), SYSTEM, 9)) == [True, True]
     assert [row[1] for row in family(tbuf).values()] == ["cancelled"] * 3
     assert counts(tbuf) == {4: 2, 5: 2}
+
+
+def test_what_is_processed_outlives_a_kill_that_keeps_it(tbuf: TaskBuffer) -> None:
+    first, second = submit(tbuf, consumer(), consumer("es:a:"))
+    begin(tbuf, 2)
+    update(tbuf, acquire(tbuf, first))
+    assert end(tbuf, first) == "merging"
+    assert tbuf.killJobs(KillRequest((second,), SYSTEM, 51, keep_unmerged=True)) == [True]
+    merge = max(family(tbuf))
+    assert [row[:2] for row in family(tbuf).values()] == [(1, "merging"), (1, "closed"), (2, "activated")]
+    assert tbuf.killJobs(KillRequest((merge,), SYSTEM, 51, keep_unmerged=True)) == [True]
+    again = max(family(tbuf))
+    assert family(tbuf)[again][:2] == (2, "activated")
+    assert tbuf.killJobs(KillRequest((again,), SYSTEM, 9)) == [True]
+    assert family(tbuf)[first] == (1, "cancelled", "merge_cancelled", 113)
 
 
 def test_a_kill_of_one_consumer_leaves_its_ranges_to_the_others(tbuf: TaskBuffer) -> None:

@@ -13,14 +13,10 @@ from pandaserver.brokerage.SiteMapper import SiteMapper
 from pandaserver.config.settings import ServerSettings
 from pandaserver.daemons.scripts import copyArchive
 from pandaserver.jobdispatcher.Watcher import Watcher
-from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.lost_jobs import too_old_rule
-from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.SiteSpec import SiteRows, SiteSpec
-from pandaserver.taskbuffer.states import JobStatus
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from pandaserver.taskbuffer.time_limits import DEFAULTS
-from pandaserver.taskbuffer.transaction import Transaction
 from tests.db.completion import age, insert, job_of, put_report, tables_of
 from tests.db.stages import put_job
 
@@ -106,38 +102,44 @@ def test_a_limit_that_is_no_number_is_told_and_the_default_holds(
 
 
 @pytest.mark.parametrize(
-    ("minutes", "reported", "status"),
-    [(21 * DAY - 1, False, "transferring"), (21 * DAY + 1, False, "failed"), (21 * DAY + 1, True, "transferring")],
+    ("status", "attributes", "minutes", "fails"),
+    [
+        ("running", {}, 21 * DAY - 1, False),
+        ("running", {}, 21 * DAY + 1, True),
+        ("transferring", {}, 21 * DAY + 1, False),  # datasetManager's
+        ("transferring", {"jobSubStatus": "x"}, 21 * DAY + 1, True),
+        ("transferring", {"prodSourceLabel": "user"}, 21 * DAY + 1, True),
+    ],
 )
+@pytest.mark.parametrize("reported", [False, True])
 def test_a_job_that_was_told_and_stays_fails_when_it_is_too_old(
-    tbuf: TaskBuffer, cache: Path, minutes: float, reported: bool, status: str
+    tbuf: TaskBuffer, status: str, attributes: dict[str, str], minutes: float, fails: bool, reported: bool
 ) -> None:
-    put_limit(tbuf, "job_timeout", "TIMEOUT_holding", "2000")
-    job_id = put_job(tbuf, "running", prodSourceLabel="managed", commandToPilot="tobekilled")
-    tbuf.caller.call(as_transferring, (job_id,), {})
+    job_id = put_job(tbuf, status, **{"prodSourceLabel": "managed", "commandToPilot": "tobekilled"} | attributes)
     age(tbuf, "jobsActive4", job_id, creationTime=minutes, modificationTime=minutes)
     if reported:
         put_report(tbuf, job_id)
     Watcher(tbuf).run([too_old_rule(DEFAULTS["too_old"])])
-    assert job_of(tbuf, job_id).jobStatus == status
-
-
-@operation()
-def as_transferring(tx: Transaction, job_id: int) -> None:
-    move_jobs(tx, [job_id], JobStatus.transferring, by="JobDispatcher")
+    assert job_of(tbuf, job_id).jobStatus == ("failed" if fails and not reported else status)
 
 
 def test_what_only_a_task_layer_could_end_is_told(
     tbuf: TaskBuffer, cache: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stuck, young = (put_job(tbuf, "merging", prodSourceLabel="managed") for _ in range(2))
-    jumbo = put_job(tbuf, "running", prodSourceLabel="managed", eventService=4)
     age(tbuf, "jobsActive4", stuck, modificationTime=121)
     age(tbuf, "jobsActive4", young, modificationTime=119)
     copyArchive.main(tbuf=tbuf)
     assert "1 production jobs are stuck in merging: ending them needs the task layer" in caplog.text
-    assert "1 jumbo jobs are live" in caplog.text
-    assert [job_of(tbuf, job_id).jobStatus for job_id in (stuck, young, jumbo)] == ["merging", "merging", "running"]
+    assert [job_of(tbuf, job_id).jobStatus for job_id in (stuck, young)] == ["merging", "merging"]
+
+
+def test_jumbo_jobs_of_tasks_without_events_end(tbuf: TaskBuffer, cache: Path) -> None:
+    old, young = (put_job(tbuf, "activated", prodSourceLabel="managed", eventService=4, jediTaskID=9) for _ in range(2))
+    age(tbuf, "jobsActive4", old, creationTime=61)
+    age(tbuf, "jobsActive4", young, creationTime=59)
+    copyArchive.main(tbuf=tbuf)
+    assert [job_of(tbuf, job_id).jobStatus for job_id in (old, young)] == ["closed", "activated"]
 
 
 def test_nothing_is_left_to_finalize(tbuf: TaskBuffer) -> None:

@@ -33,6 +33,9 @@ QUIET: Final = timedelta(minutes=5)
 #: Minutes after which a co-jumbo job should have been looked at.
 CO_JUMBO_MINUTES: Final = 30.0
 
+#: Co-jumbo jobs that one run ends at most.
+CO_JUMBO_JOBS: Final = 500
+
 #: Jobs that one line names.
 MOST_NAMES: Final = 20
 
@@ -46,7 +49,7 @@ def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> 
             "misplaced": lambda: report_misplaced(tbuf, log),
             "pilot counts": lambda: count_pilots(tbuf, log, naive_utcnow()),
             "running counts": lambda: count_running(tbuf, config.server, naive_utcnow()),
-            "co-jumbo": lambda: report_co_jumbo(tbuf, log),
+            "co-jumbo": lambda: tbuf.finishCoJumboJobs(CO_JUMBO_MINUTES, CO_JUMBO_JOBS),
         },
     )
 
@@ -86,17 +89,6 @@ def count_running(tbuf: TaskBuffer, server: ServerSettings, now: datetime) -> in
 def is_our_turn(server: ServerSettings, now: datetime) -> bool:
     """Tell whose turn it is among several machines: they change every ``nrun_interval`` minutes."""
     return (now.minute // server.nrun_interval) % server.nrun_hosts == server.nrun_snum
-
-
-def report_co_jumbo(tbuf: TaskBuffer, log: LogWrapper) -> int:
-    """Tell of co-jumbo jobs that nobody finishes: whether their events are done is known to the task layer only."""
-    waiting = tbuf.countWaitingCoJumboJobs(CO_JUMBO_MINUTES)
-    if waiting:
-        log.warning(
-            f"co-jumbo jobs n={waiting} are neither finished nor killed: that needs the events of their tasks, and "
-            "this server has no task layer"
-        )
-    return 0
 
 
 def host_name() -> str:

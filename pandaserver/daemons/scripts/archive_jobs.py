@@ -20,9 +20,11 @@ LIVE_DAYS: Final = 7.0
 HISTORY_DAYS: Final = 90.0
 ANSWER_DAYS: Final = 1.0
 SERVICE_DAYS: Final = 7.0
+EVENT_DAYS: Final = 30.0
 
 #: Jobs of one transaction, and history rows.
 JOBS: Final = 100
+EVENT_SETS: Final = 100
 ROWS: Final = 1000
 
 #: Seconds that each part works at most; the rest is left to the next run.
@@ -42,6 +44,7 @@ def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> 
             "workers": lambda: repeat(lambda: tbuf.forgetWorkers(history_days, ROWS)),
             "uploads": lambda: tbuf.forgetSandboxes(history_days),
             "answers": lambda: tbuf.forgetAnswers(ANSWER_DAYS),
+            "events": lambda: tbuf.forgetEvents(EVENT_DAYS, EVENT_SETS),
             "harvesters": lambda: tbuf.forgetServiceWords(SERVICE_DAYS),
         },
     )

@@ -37,6 +37,7 @@ _log = PandaLogger().getLogger("copyArchive")
 HEARTBEAT_HOURS: Final = 2.0
 
 CACHE_DAYS: Final = 7.0
+JUMBO_JOBS: Final = 500  # closed by one run at most
 CORE_DUMPS: Final = "core.[0-9]*"
 _PER_WORKFLOW: Final = "HEARTBEAT_TIMEOUT_"
 
@@ -61,7 +62,7 @@ def _of_jobs(tbuf: TaskBuffer, log: LogWrapper) -> dict[str, Section]:
         "expired": lambda: _expire(tbuf, sites),
         "rebrokered": lambda: Rebroker(tbuf, sites).users(),
         "too old": lambda: _end_old(tbuf),
-        "jumbo": lambda: _tell_jumbo(tbuf, log),
+        "jumbo": lambda: tbuf.cleanupJumboJobs(JUMBO_JOBS),
     }
 
 
@@ -102,13 +103,6 @@ def _tell_stuck_merges(tbuf: TaskBuffer, log: LogWrapper) -> int:
     if stuck:
         log.warning(f"{stuck} production jobs are stuck in merging: ending them needs the task layer")
     return stuck
-
-
-def _tell_jumbo(tbuf: TaskBuffer, log: LogWrapper) -> int:
-    jumbo = tbuf.countJumboJobs()
-    if jumbo:
-        log.warning(f"{jumbo} jumbo jobs are live: cleaning up after them needs the events of their tasks")
-    return jumbo
 
 
 def fixed_queues(sites: Mapping[str, SiteSpec]) -> tuple[str, ...]:

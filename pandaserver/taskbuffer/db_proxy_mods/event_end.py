@@ -17,7 +17,7 @@ from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.ErrorCode import EC_EventServiceKillNG, EC_EventServiceNoEvent
 from pandaserver.taskbuffer.event_rules import ENDINGS, GIVES_UP, HELD, PROCESSED, After, E, SetFacts, judge_end
-from pandaserver.taskbuffer.job_flags import CO_JUMBO, EVENT_SERVICE, FINE_GRAINED, JUMBO, has_flag
+from pandaserver.taskbuffer.job_flags import CO_JUMBO, EVENT_SERVICE, EVENT_SERVICE_MERGE, FINE_GRAINED, JUMBO, has_flag
 from pandaserver.taskbuffer.states import JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
 
@@ -137,10 +137,10 @@ def settle_files(tx: Transaction, became: Mapping[int, JobStatus]) -> None:
     fail_outputs(tx, [pid for pid, status in became.items() if status in (S.failed, S.closed, S.cancelled)])
 
 
-def after_kill(tx: Transaction, ids: Sequence[int]) -> None:
+def after_kill(tx: Transaction, ids: Sequence[int], *, keep: bool = False) -> None:
     """Do what the kill of jobs means to their sets: the ranges go back, or are cancelled when nobody is left.
 
-    For jobs that the caller has just ended.
+    For jobs that the caller has just ended. ``keep``: a set of which something is processed goes on all the same.
     """
     for job_id in sorted(ids):
         jobset = tx.value(SET_OF, PandaID=job_id)
@@ -148,8 +148,25 @@ def after_kill(tx: Transaction, ids: Sequence[int]) -> None:
             lock_set(tx, jobset)
         for statement in (EXHAUST, GIVE_BACK):
             tx.change(statement, PandaID=job_id)
-        if jobset is not None and not any(_is_at_work(m[3]) for m in members_of(tx, jobset)):
+        if jobset is None or any(_is_at_work(live) for _, _, _, live in members_of(tx, jobset)):
+            continue
+        if not (keep and _revived(tx, jobset, job_id)):
             give_up_set(tx, jobset, JobStatus.cancelled, EC_EventServiceKillNG, "the last job of its set was killed")
+
+
+def _revived(tx: Transaction, jobset: int, job_id: int) -> bool:
+    """Make the job that a set needs to go on after its last job was killed, unless nothing is lost without it."""
+    statuses = Counter[int]()
+    for _, status, n in tx.rows(COUNTS, jobsetID=jobset):
+        statuses[status] += n
+    kind, task = next((kind, task) for pid, kind, task, _ in members_of(tx, jobset) if pid == job_id)
+    if kind != EVENT_SERVICE or not any(statuses[s] for s in PROCESSED):
+        return False
+    if statuses[E.ready]:
+        make_consumer(tx, job_id, task)
+    else:
+        make_merge_job(tx, job_id, task)
+    return True
 
 
 def give_up_set(tx: Transaction, jobset: int, status: JobStatus, error: int, diag: str, **more: Any) -> None:
@@ -180,18 +197,24 @@ def _facts(tx: Transaction, job: EndedJob, jobset: int) -> SetFacts:
     counts: Counter[tuple[int, int]] = Counter()
     for owner, status, n in tx.rows(COUNTS, jobsetID=jobset):
         counts[owner, status] += n
+    ready = counts[jobset, E.ready]
+    held = sum(n for (_, status), n in counts.items() if status in HELD)
+    members = members_of(tx, jobset)
+    idle = () if ready or held else (S.activated,)  # they will be closed: nothing is left that they could begin
     return SetFacts(
         done_here=sum(counts[job.PandaID, s] for s in PROCESSED),
-        ready=counts[jobset, E.ready],
-        held=sum(n for (_, status), n in counts.items() if status in HELD),
+        ready=ready,
+        held=held,
         done=sum(n for (_, status), n in counts.items() if status in PROCESSED),
         fatal=sum(n for (_, status), n in counts.items() if status == E.fatal),
         others=sum(
-            _is_at_work(live) and kind == EVENT_SERVICE and pid != job.PandaID
-            for pid, kind, _, live in members_of(tx, jobset)
+            _is_at_work(live) and live not in idle and kind == EVENT_SERVICE and pid != job.PandaID
+            for pid, kind, _, live in members
         ),
         may_retry=(job.maxAttempt or 0) > (job.attemptNr or 0) and job.eventService != CO_JUMBO,
         queue_open=_is_open(tx, job.computingSite),
+        has_merge=any(kind == EVENT_SERVICE_MERGE and live is not None for _, kind, _, live in members)
+        or any(status == E.done for _, status in counts),
         accepts_partial=has_flag(job.specialHandling, "accept_partial"),
     )
 

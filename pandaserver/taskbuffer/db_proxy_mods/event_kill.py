@@ -37,4 +37,5 @@ def sets_after_kill(tx: Transaction, request: KillRequest, jobs: Sequence[KillTa
     for job in sorted(special, key=lambda job: job.PandaID):
         if job.event_service == EVENT_SERVICE_MERGE:
             merge_ended(tx, job.PandaID, request.rule.target, again=request.keep_unmerged)
-    after_kill(tx, [job.PandaID for job in special if job.event_service != EVENT_SERVICE_MERGE])
+    others = [job.PandaID for job in special if job.event_service != EVENT_SERVICE_MERGE]
+    after_kill(tx, others, keep=request.keep_unmerged)

@@ -62,11 +62,6 @@ MISPLACED: Final = """
     ORDER BY PandaID
 """
 
-CO_JUMBO: Final = """
-    SELECT COUNT(*) FROM ATLAS_PANDA.jobsDefined4
-    WHERE eventService = 5 AND modificationTime < CURRENT_TIMESTAMP - :minutes * INTERVAL '1' MINUTE
-"""
-
 
 JUMBO_JOBS: Final = "SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4 WHERE eventService = 4"
 
@@ -120,18 +115,6 @@ def update_running_counts(tx: Transaction) -> int:
 def misplaced_jobs(tx: Transaction) -> list[tuple[int, str]]:
     """Return jobs that are where no transition leaves any: in the wrong table, or in two."""
     return [(int(job_id), status) for job_id, status in tx.rows(MISPLACED)]
-
-
-@operation(timeout=60, repeatable=True)
-def waiting_co_jumbo_jobs(tx: Transaction, minutes: float) -> int:
-    """Return how many co-jumbo jobs were not touched for that long."""
-    return int(tx.value(CO_JUMBO, minutes=minutes))
-
-
-@operation(timeout=60, repeatable=True)
-def live_jumbo_jobs(tx: Transaction) -> int:
-    """Return how many jumbo jobs are active."""
-    return int(tx.value(JUMBO_JOBS))
 
 
 @operation(timeout=60, repeatable=True)
