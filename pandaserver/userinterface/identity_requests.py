@@ -15,7 +15,10 @@ from pandaserver.api.registry import Auth, Call, refuse_anonymous_readers, reque
     answer=json_answer,
 )
 def get_banned_users(call: Call) -> Envelope:
-    """Return the names of banned users, each with the value false. Front nodes without a database ask for them."""
+    """Return the names of banned users, each with the value false. Front nodes without a database ask for them.
+
+    For anybody; where `anonymous_reads` is off, for callers with credentials.
+    """
     refuse_anonymous_readers(call)
     banned = dict.fromkeys(sorted(call.task_buffer.within(call.remaining()).getBannedUsers()), False)
     return Envelope(banned, legacy=[True, banned])

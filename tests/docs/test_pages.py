@@ -69,7 +69,7 @@ def subcommands(command: click.Command, context: click.Context, name: str) -> It
 def parsed(command: click.Command, arguments: list[str], context: click.Context | None = None) -> None:
     """Let click read a command line, down to the last subcommand, without running it."""
     with command.make_context(command.name or "", list(arguments), parent=context) as made:
-        if isinstance(command, click.Group):
+        if isinstance(command, click.Group) and not (command.invoke_without_command and arguments[0].startswith("-")):
             name, inner, _ = command.resolve_command(made, [arguments[0]])
             assert inner is not None, name
             parsed(inner, arguments[1:], made)

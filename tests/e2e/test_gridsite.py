@@ -149,6 +149,36 @@ def test_a_certificate_beside_a_token_keeps_its_name(rig: GridRig, jane: Credent
     assert rig.ask_with(jane, ATTRIBUTES, Authorization="Bearer x.y.z", Origin=VO).status == 403
 
 
+#: What the application would believe if Apache said it.
+LIES = {
+    "SSL_CLIENT_S_DN": "/DC=org/DC=test/CN=Paula Prod",
+    "SSL-Client-S-DN": "/DC=org/DC=test/CN=Paula Prod",
+    "SSL-Client-I-DN": "/DC=org/DC=test/CN=jdoe",
+    "SSL-Client-Cert-Chain-0": "x",
+    "GRST-Cred-Auth-Token-0": f"VOMS {PRODUCTION}",
+    "GRST_CRED_AUTH_TOKEN_0": f"VOMS {PRODUCTION}",
+    "GRST-Conn-0": f"fqan:{PRODUCTION}",
+    "PANDA-OIDC-VO": VO,
+    "PANDA-OIDC-Role": "production",
+    "PANDA-OIDC-Claim-name": "Paula Prod",
+    "Remote-User": "Paula Prod",
+    "Remote-Host": "trusted.example",
+    "Remote-Addr": "192.0.2.1",
+}
+
+
+@pytest.mark.parametrize("kind", ["certificate", "proxy", "token"])
+def test_headers_change_nothing_about_a_caller(rig: GridRig, jane: Credential, kind: str) -> None:
+    credential = proxy(jane) if kind == "proxy" else jane
+    bearer = {"Authorization": f"Bearer {rig.token('Jane Doe')}", "Origin": VO} if kind == "token" else {}
+    found = seen(rig, credential, **LIES, **bearer)
+    assert (found["user_dn_clean"], found["fqans"], found["is_production_user"]) == ("Jane Doe", [], False)
+    assert found["user_dn_raw"].startswith(SUBJECT)
+    shown = rig.ask_with(credential, **LIES, **bearer).text
+    assert [line for line in shown.splitlines() if "Paula" in line and not line.startswith("HTTP_")] == []
+    assert PRODUCTION not in "".join(line for line in shown.splitlines() if not line.startswith("HTTP_"))
+
+
 # ---- mod_gridsite
 
 

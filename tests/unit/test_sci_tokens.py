@@ -62,4 +62,6 @@ def test_an_issuer_that_publishes_for_another_one_is_refused(issuer: Issuer, tok
 
 
 def test_nobody_is_believed_unless_listed() -> None:
-    assert issuers_of(["testvo=https://a/", "https://b/", "=https://c/", "x="]) == {"https://a/": "testvo"}
+    assert issuers_of(["testvo=https://a.example/", "https://b.example/", "=x", "x="]) == {
+        "https://a.example/": "testvo"
+    }

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
+from pandaserver.taskbuffer.db_proxy_mods import audit
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
 
@@ -51,6 +52,7 @@ def make_pilot_token(tx: Transaction, owner: str, scheduler_id: str, host: str |
         "expirationTime": made.expires,
     }
     tx.insert("ATLAS_PANDA.panda_pilot_tokens", [row])
+    audit.record(tx, owner, "genPilotToken", "pilot token", scheduler_id, host=host, expires=str(made.expires))
     return made
 
 

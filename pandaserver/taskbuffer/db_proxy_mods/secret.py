@@ -7,6 +7,7 @@ from collections.abc import Collection
 from typing import Final
 
 from pandaserver.srvcore.errors import BadRequest, Conflict, DuplicateKey
+from pandaserver.taskbuffer.db_proxy_mods import audit
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
 
@@ -53,6 +54,8 @@ def change_secret(tx: Transaction, owner: str, key: str | None, value: str | Non
     """
     if len(owner) > OWNER_LIMIT:
         raise BadRequest(f"owners of secrets have names of at most {OWNER_LIMIT} characters, this one has {len(owner)}")
+    # Names only: the audit table is no place for secrets.
+    audit.record(tx, owner, "deleteSecret" if key is None or value is None else "setSecret", "secret", owner, key=key)
     if key is None:
         tx.change(DELETE_SECRETS, owner=owner)
         return
