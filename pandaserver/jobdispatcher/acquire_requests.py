@@ -86,6 +86,7 @@ def acquire_jobs(
         memory=max(memory or 0, 0),
         disk_space=max(disk_space or 0, 0),
         remaining_time=max(remaining_time or 0, 0),
+        mean_memory=site.meanrss if (site.workflow or "").startswith("push") else 0,
         task_id=task_id,
         resource_type=resource_type or None,
         user_name=(clean_name(prod_user_id) if prod_user_id else None) if pilot else call.principal.name,

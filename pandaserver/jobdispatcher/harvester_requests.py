@@ -127,6 +127,8 @@ def update_service_metrics(
     auth=Auth.ANYONE,
     auth_v1=Auth.USER,
     answer=json_answer,
+    refused=lambda _: None,
+    failed=lambda _: None,
 )
 def get_current_worker_id(call: Call, harvester_id: Annotated[str, MaxLength(50), "harvester instance"]) -> int | None:
     """Return the highest number that a worker of an instance has; null for an instance without workers.

@@ -74,7 +74,15 @@ def active_jobs_by_site_in_detail(call: Call) -> Envelope:
     return _answer(nested(_live(call), ("site", "resource_type", "label")))
 
 
-@request(v1=None, legacy="getJobStatisticsPerSite", method="GET", auth=Auth.ANYONE, answer=pickle_answer)
+@request(
+    v1=None,
+    legacy="getJobStatisticsPerSite",
+    method="GET",
+    auth=Auth.ANYONE,
+    answer=pickle_answer,
+    refused=lambda _: {},
+    failed=lambda _: {},
+)
 @survives_database({})
 def job_statistics_per_site(
     call: Call,

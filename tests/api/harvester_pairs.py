@@ -1,8 +1,8 @@
 """Golden pairs of harvesters: the bytes that each generation sends and the bytes that it gets, written by hand.
 
-A file of pairs is a list of cases. ``generations`` are those that send it so: 2019 (also 0.5), 0.5 only, 2026. ``given``
-are rows by table before (``now`` and ``time:...`` are times), ``jobs`` states of jobs by name, ``after`` a query and its rows. ``{name}`` stands for the
-PandaID of a job, in anything.
+A file of pairs is a list of cases. ``generations`` says which ones send it so: 2019 and 0.5 mostly agree. ``given`` are
+rows by table before (``now`` and ``time:...`` are times), ``jobs`` states of jobs by name, ``after`` queries and their
+rows. ``{name}`` stands for the PandaID of a job, anywhere.
 """
 
 from __future__ import annotations

@@ -48,7 +48,7 @@ def test_a_harvester_gets_the_golden_reply(pair: harvester_pairs.Pair, server: C
     harvester_pairs.check(pair, harvester_pairs.send(server, pair, jobs), jobs, tbuf)
 
 
-def test_every_request_of_harvesters_has_golden_pairs_at_each_of_its_doors(server: Client) -> None:  # noqa: ARG001
+def test_every_request_of_harvesters_has_golden_pairs_at_each_of_its_doors(server: Client) -> None:
     own = [route for route in REGISTRY if route.handler.__module__ in MODULES]
     doors = [f"/server/panda/{route.legacy}" for route in own if route.legacy]
     doors += [f"/api/v1/{route.v1}" for route in own if route.v1]
