@@ -81,7 +81,8 @@ def too_old_rule(minutes: float) -> LostRule:
     """Return the rule for jobs that are too old to live and were not ended by being told to."""
     statuses = (JobStatus.sent, *RUNNING_LIKE, JobStatus.holding, JobStatus.transferring)
     old = "creationTime < CURRENT_TIMESTAMP - :minutes * INTERVAL '1' MINUTE"
-    return LostRule("too old", statuses, minutes, (old, NO_REPORT))
+    moves = "(jobStatus <> 'transferring' OR jobSubStatus IS NOT NULL OR prodSourceLabel IN ('user', 'panda'))"
+    return LostRule("too old", statuses, minutes, (old, moves, NO_REPORT))
 
 
 def production_rule(hours: float, except_sites: tuple[str, ...]) -> LostRule:

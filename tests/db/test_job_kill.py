@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pandaserver.taskbuffer.JobSpec import JobSpec
-from pandaserver.taskbuffer.kill import Killer, KillRequest
+from pandaserver.taskbuffer.kill import CODES, Killer, KillRequest
 from pandaserver.taskbuffer.states import JobStatus
 from pandaserver.taskbuffer.submission import Submission, Submitter
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
@@ -72,16 +72,67 @@ def test_a_running_production_job_can_be_forced(tbuf: TaskBuffer) -> None:
         (51, "closed", "toreassign", 100),
         (55, "closed", "taskdone", 100),
         (60, "closed", None, 100),
+        (9, "cancelled", None, 100),
+        (50, "cancelled", None, 100),
+        (52, "cancelled", None, 100),
+        (91, "cancelled", None, 100),
+        (99, "cancelled", None, 100),
         (1234, "cancelled", None, 100),
+        (None, "cancelled", None, 100),
     ],
 )
 def test_the_code_decides_how_a_job_ends(
-    tbuf: TaskBuffer, code: int, status: str, sub_status: str | None, error: int
+    tbuf: TaskBuffer, code: int | None, status: str, sub_status: str | None, error: int
 ) -> None:
     job_id = put_job(tbuf, "activated")
     assert kill(tbuf, job_id, code=code) == [True]
     job = job_of(tbuf, job_id)
     assert (job.jobStatus, job.jobSubStatus, job.taskBufferErrorCode) == (status, sub_status, error)
+    assert job.commandToPilot == (None if code == 8 else "tobekilled")
+
+
+def test_a_sub_status_that_is_there_is_kept_by_a_pilot_that_ends_without_work(tbuf: TaskBuffer) -> None:
+    job_id = put_job(tbuf, "sent", jobSubStatus="pilot_noevents")
+    kill(tbuf, job_id, code=60)
+    assert job_of(tbuf, job_id).jobSubStatus == "pilot_noevents"
+
+
+@pytest.mark.parametrize(
+    ("killer", "label", "code", "ends"),
+    [
+        (OPERATOR, "managed", 9, True),
+        (OPERATOR, "test", 52, True),
+        (OPERATOR, None, 9, True),
+        (OPERATOR, "managed", 99, True),
+        (OPERATOR, "user", 99, True),
+        (OPERATOR, "user", 9, False),
+        (OPERATOR, "user", 91, False),
+        (JANE, "user", 99, False),
+        (JANE, "user", 9, False),
+        (OPERATOR, "managed", 50, False),
+        (OPERATOR, "managed", 51, False),
+        (OPERATOR, "managed", 2, False),
+    ],
+)
+def test_force_ends_a_running_job_without_its_pilot(
+    tbuf: TaskBuffer, killer: Killer, label: str | None, code: int, ends: bool
+) -> None:
+    job_id = put_job(tbuf, "running", prodSourceLabel=label)
+    assert kill(tbuf, job_id, by=killer, code=code) == [True]
+    job = job_of(tbuf, job_id)
+    assert (job.jobStatus, job.commandToPilot) == ("cancelled" if ends else "running", "tobekilled")
+
+
+@pytest.mark.parametrize("code", sorted(CODES))
+def test_some_codes_kill_a_job_that_was_told_already(tbuf: TaskBuffer, code: int) -> None:
+    job_id = put_job(tbuf, "running", commandToPilot="tobekilled")
+    assert kill(tbuf, job_id, code=code) == [code in (2, 9, 10, 51, 52, 60, 99)]
+
+
+def test_only_failed_jobs_are_marked_as_retried(tbuf: TaskBuffer) -> None:
+    live, finished = put_job(tbuf, "activated"), put_job(tbuf, "finished")
+    assert kill(tbuf, live, finished, code=7) == [False, False]
+    assert (job_of(tbuf, live).jobStatus, job_of(tbuf, live).commandToPilot) == ("activated", None)
 
 
 def test_a_failed_job_is_marked_as_retried(tbuf: TaskBuffer) -> None:

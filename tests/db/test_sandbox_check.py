@@ -104,11 +104,11 @@ def test_a_silent_server_is_asked_once_and_keeps_nobody_waiting(
         return Answer.silent if "silent" in address else Answer.present
 
     for n in range(5):
-        put_record(tbuf, f"s{n}", 9 - n, host="silent")
+        put_record(tbuf, f"s{n}", 9 - n, host="silent.example")
     put_record(tbuf, "there", 1)
     assert check_sandboxes(tbuf, "http://{host}/{file}", ask) == 0
-    assert asked == ["http://silent/s0", "http://127.0.0.1/there"]
-    assert "no answer from silent" in caplog.text
+    assert asked == ["http://silent.example/s0", "http://127.0.0.1/there"]
+    assert "no answer from silent.example" in caplog.text
 
 
 def test_time_and_pages_are_bounded(tbuf: TaskBuffer, monkeypatch: pytest.MonkeyPatch) -> None:

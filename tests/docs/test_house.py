@@ -14,7 +14,7 @@ LONGEST = 400
 
 #: Read by looking up, not from top to bottom, or generated.
 TABLES = (
-    re.compile(r"docs/(openapi\.json|requests\.md|schema\.md)"),
+    re.compile(r"docs/(openapi\.json|requests\.md|schema\.md|states\.md)"),
     re.compile(r"pandaserver/taskbuffer/schema/versions/.*"),
     re.compile(r"tests/golden/.*"),
 )
