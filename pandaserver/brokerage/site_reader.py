@@ -14,7 +14,7 @@ READ_ROLE: Final = "read_lan"
 WRITE_ROLE: Final = "write_lan"
 
 _NUMBERS: Final = (
-    "memory minrss maxrss mintime maxtime maxinputsize maxdiskio space pledgedcpu transferringlimit".split()
+    "memory minrss maxrss meanrss mintime maxtime maxinputsize maxdiskio space pledgedcpu transferringlimit".split()
 )
 _TEXTS: Final = (
     "region resource_type workflow capability harvester jobseed fairsharepolicy priorityoffset wnconnectivity".split()

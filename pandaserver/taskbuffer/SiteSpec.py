@@ -49,6 +49,7 @@ class SiteSpec:
     memory: int = 0
     minrss: int = 0
     maxrss: int = 0
+    meanrss: int = 0  # per core, wanted on average; read at queues to which jobs are pushed
     mintime: int = 0
     maxtime: int = 0
     maxwdir: int = 0  # scratch space

@@ -37,6 +37,7 @@ class JobRequest:
     memory: int = 0  # MB that the slot offers
     disk_space: int = 0  # MB
     remaining_time: int = 0  # seconds
+    mean_memory: int = 0  # MB per core that the queue wants to stay below on average
     task_id: int | None = None
     resource_type: str | None = None
     user_name: str | None = None  # clean name of the owner

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pandaserver.taskbuffer.db_proxy_mods.share import by_need
+from pandaserver.taskbuffer.share_order import by_need
 from pandaserver.taskbuffer.sharing import share_tree
 
 

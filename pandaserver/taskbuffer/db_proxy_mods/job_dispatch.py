@@ -12,7 +12,7 @@ from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.db_proxy_mods.parameter import get_config_value
 from pandaserver.taskbuffer.db_proxy_mods.remembered import remembered
 from pandaserver.taskbuffer.db_proxy_mods.secret import secrets_of
-from pandaserver.taskbuffer.db_proxy_mods.share import leaves_in_order
+from pandaserver.taskbuffer.db_proxy_mods.share import count_given, leaves_in_order, mean_memory
 from pandaserver.taskbuffer.db_proxy_mods.worker import link_jobs
 from pandaserver.taskbuffer.FileSpec import FileSpec
 from pandaserver.taskbuffer.job_flags import has_flag
@@ -43,12 +43,20 @@ OF_USER: Final = "prodUserName = :user_name"
 IN_BACKGROUND: Final = "jobExecutionID = 1"
 NOT_TAKEN: Final = "PandaID NOT IN (:taken[])"  # no lock protects rows from the transaction that holds them
 
+#: At a queue where the jobs that run need more memory than it wants on average, others of that size wait.
+IS_LIGHT: Final = "minRamCount <= :mean_memory * CASE WHEN coreCount > 0 THEN coreCount ELSE 1 END"
+
+#: Leaves tried before a look at the whole queue tells whether any job fits at all.
+FIRST_LEAVES: Final = 8
+
 BY_PRIORITY: Final = "currentPriority DESC, PandaID"
 BY_AGE: Final = "creationTime, PandaID"
 
 #: Percentage of requests that get the oldest job instead of the most deserving one, unless CONFIG says otherwise.
 SLOPPY_RATIO: Final = 10
-SLOPPY_LIFETIME: Final = 60.0
+
+#: Seconds for which a connection trusts parameters of CONFIG.
+CONFIG_LIFETIME: Final = 60.0
 
 SENT_LATELY: Final = """
     SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4
@@ -79,6 +87,7 @@ def acquire_jobs(tx: Transaction, wanted: JobRequest) -> Acquired:
         for column, value in changes.items():
             setattr(job, column, value)
     secrets = _secrets(tx, jobs)
+    count_given(tx, jobs)
     return Acquired(
         tuple(jobs),
         n_sent,
@@ -89,7 +98,7 @@ def acquire_jobs(tx: Transaction, wanted: JobRequest) -> Acquired:
 
 def _claim_one(tx: Transaction, wanted: JobRequest) -> Claimed:
     """Lock the job that this request gets, and read it in the same trip where the database can."""
-    eligible, binds = _eligible(wanted), _binds(wanted)
+    eligible, binds = _conditions(tx, wanted), _binds(wanted)
     for conditions, more, order in _searches(tx, wanted):
         claimed = tx.claim_row(
             TABLE,
@@ -108,7 +117,7 @@ def _claim_one(tx: Transaction, wanted: JobRequest) -> Claimed:
 
 def _claim_many(tx: Transaction, wanted: JobRequest) -> Claimed:
     """Lock the jobs that this request gets, and read them in the order in which it gets them."""
-    eligible, binds = _eligible(wanted), _binds(wanted)
+    eligible, binds = _conditions(tx, wanted), _binds(wanted)
     limit = min(wanted.n_jobs, MAX_JOBS)
     ids: list[int] = []
     for conditions, more, order in _searches(tx, wanted):
@@ -142,9 +151,25 @@ def _searches(tx: Transaction, wanted: JobRequest) -> Iterator[tuple[tuple[str, 
     if random.randrange(100) < _sloppy_ratio(tx):
         yield (), {}, BY_AGE
         return
-    for leaf in leaves_in_order(tx, wanted.site):
+    for place, leaf in enumerate(leaves_in_order(tx, wanted.site)):
+        if place == FIRST_LEAVES and not _any_fits(tx, wanted):
+            return
         yield (OF_SHARE,), {"share": leaf}, BY_PRIORITY
     yield (), {}, BY_PRIORITY
+
+
+def _any_fits(tx: Transaction, wanted: JobRequest) -> bool:
+    """Tell whether any job at the queue fits, locked or not: a pilot that nothing fits shall not try 200 leaves."""
+    conditions = " AND ".join(_conditions(tx, wanted))
+    sql = f"SELECT PandaID FROM {TABLE} WHERE {conditions} ORDER BY {BY_PRIORITY} FETCH FIRST 1 ROWS ONLY"
+    return tx.one(sql, **_binds(wanted)) is not None
+
+
+def _conditions(tx: Transaction, wanted: JobRequest) -> list[str]:
+    """Return the conditions on a job that this pilot may get now."""
+    too_large = wanted.mean_memory > 0 and mean_memory(tx, wanted.site) > wanted.mean_memory
+    light = [IS_LIGHT] if too_large and not remembered(tx, "ignore meanrss", CONFIG_LIFETIME, _ignores_mean) else []
+    return _eligible(wanted) + light
 
 
 def _eligible(wanted: JobRequest) -> list[str]:
@@ -168,6 +193,7 @@ def _binds(wanted: JobRequest) -> dict[str, Any]:
         "label": wanted.label,
         "memory": wanted.memory,
         "disk_space": wanted.disk_space,
+        "mean_memory": wanted.mean_memory,
         "remaining_time": wanted.remaining_time,
         "task_id": wanted.task_id,
         "resource_type": wanted.resource_type,
@@ -199,9 +225,13 @@ def _secrets(tx: Transaction, jobs: Sequence[JobSpec]) -> dict[str, str]:
 
 
 def _sloppy_ratio(tx: Transaction) -> int:
-    return remembered(tx, "sloppy ratio", SLOPPY_LIFETIME, _read_sloppy_ratio)
+    return remembered(tx, "sloppy ratio", CONFIG_LIFETIME, _read_sloppy_ratio)
 
 
 def _read_sloppy_ratio(tx: Transaction) -> int:
     ratio = get_config_value(tx, "jobdispatch", "SLOPPY_DISPATCH_RATIO")
     return ratio if isinstance(ratio, int) else SLOPPY_RATIO
+
+
+def _ignores_mean(tx: Transaction) -> bool:
+    return get_config_value(tx, "meanrss", "IGNORE_MEANRSS") is True
