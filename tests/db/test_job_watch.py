@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
 from pandaserver.jobdispatcher import Watcher as watcher_module
 from pandaserver.jobdispatcher.Watcher import Watcher
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from pandaserver.taskbuffer.lost_jobs import heartbeat_rules, production_rule, workflow_rules
 from pandaserver.taskbuffer.requests import StatusReport
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
@@ -25,6 +27,7 @@ from tests.db.completion import (
     tables_of,
 )
 from tests.db.stages import put_job
+from tests.db.transactions import transaction
 
 RULES = (*heartbeat_rules(2.0, 48.0), production_rule(2.0, ("PAUSED_PQ",)))
 HOUR = 60.0
@@ -215,3 +218,17 @@ def test_a_lost_build_job_cancels_who_waits_for_its_library(tbuf: TaskBuffer) ->
     )
     Watcher(tbuf).run(RULES)
     assert job_of(tbuf, waiting).jobStatus == "cancelled"
+
+
+def test_a_job_that_a_heartbeat_holds_is_spared(
+    tbuf: TaskBuffer, database: ConnectionSettings, requires: Callable[[str], None]
+) -> None:
+    requires("row_locks")
+    job_id = put_silent(tbuf, "running", 3 * HOUR)
+    with transaction(database) as heartbeat:
+        heartbeat.change(
+            "UPDATE ATLAS_PANDA.jobsActive4 SET modificationTime = CURRENT_TIMESTAMP WHERE PandaID = :id", id=job_id
+        )
+        assert Watcher(tbuf).run(RULES) == 0
+    assert Watcher(tbuf).run(RULES) == 0
+    assert job_of(tbuf, job_id).jobStatus == "running"

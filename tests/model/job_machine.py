@@ -22,7 +22,8 @@ from pandaserver.dataservice.Finisher import Finisher
 from pandaserver.jobdispatcher.Watcher import Watcher
 from pandaserver.taskbuffer import schema
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
-from pandaserver.taskbuffer.expiry import ExpiryRule
+from pandaserver.taskbuffer.db_proxy_mods.job_reassign import ReassignRequest
+from pandaserver.taskbuffer.expiry import SET_UP_AGAIN, ExpiryRule
 from pandaserver.taskbuffer.kill import Killer, KillRequest
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.lost_jobs import heartbeat_rules
@@ -51,6 +52,8 @@ STEPS = {
 }
 WITH_PILOT = ("sent", "starting", "running")
 ENDED = ("finished", "failed", "cancelled", "closed")
+
+OLD = "creationTime < CURRENT_TIMESTAMP - :minutes * INTERVAL '1' MINUTE"
 
 EVERYWHERE = " UNION ALL ".join(
     f"SELECT PandaID, jobStatus, '{table}' FROM ATLAS_PANDA.{table}" for table in LIVE_TABLES
@@ -227,7 +230,26 @@ class JobMachine(RuleBasedStateMachine):
         if job.status != "running":
             job.become("cancelled")
 
+    @precondition(lambda self: self.jobs)
+    @rule(data=st.data())
+    def begin_again(self, data: st.DataObject) -> None:
+        pid = self.any_of(data, self.jobs)
+        self.tbuf.reassignJobs(ReassignRequest((pid,), SYSTEM))
+        job = self.jobs[pid]
+        if job.status in ("waiting", "assigned", "activated"):
+            job.become("defined")
+
     # -- daemons
+
+    @precondition(lambda self: self.in_status("starting"))
+    @rule()
+    def set_up_again_what_does_not_start(self) -> None:
+        expire(self.tbuf, [ExpiryRule("all", "jobsActive4", 0, SET_UP_AGAIN, (OLD, "jobStatus = 'starting'"))])
+        for job in self.jobs.values():
+            if job.status == "starting":
+                job.attempt += 1
+                job.declared = False
+                job.become("defined")
 
     @precondition(lambda self: any(job.reports for job in self.jobs.values()))
     @rule(plugin=st.sampled_from([Plain, Moving, Plain, Moving, Merging]))
@@ -269,9 +291,8 @@ class JobMachine(RuleBasedStateMachine):
 
     @rule(status=st.sampled_from([status for status in HOME if status not in ENDED]))
     def expire(self, status: JobStatus) -> None:
-        old = "creationTime < CURRENT_TIMESTAMP - :minutes * INTERVAL '1' MINUTE"
         not_told = "(jobStatus <> 'running' OR commandToPilot IS NULL)"
-        conditions = (old, not_told, f"jobStatus = '{status}'")
+        conditions = (OLD, not_told, f"jobStatus = '{status}'")
         expire(self.tbuf, [ExpiryRule("everything", HOME[status], 0, 2, conditions)])
         for job in self.jobs.values():
             if job.status == status:
