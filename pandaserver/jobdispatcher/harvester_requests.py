@@ -50,7 +50,10 @@ def heartbeat(
         "startTime, sw_version, commit_stamp, and commands that the instance understands; anything else is ignored",
     ] = None,
 ) -> Envelope:
-    """Record a sign of life of an instance; the first one registers it."""
+    """Record a sign of life of an instance; the first one registers it.
+
+    Its sender owns it then. Only callers with the pilot role take over what others own.
+    """
     said = data or {}
     beat = InstanceBeat(
         harvester_id,
@@ -60,6 +63,7 @@ def heartbeat(
         text_of(said.get("sw_version"), 50),
         text_of(said.get("commit_stamp"), _NAME),
         tuple(announced_commands(said.get("commands"))),
+        may_take_over=call.principal.has_pilot_role,
     )
     known = call.task_buffer.within(call.remaining()).harvesterIsAlive(beat)
     if not known:

@@ -74,6 +74,7 @@ class InstanceBeat:
     sw_version: str | None = None
     commit_stamp: str | None = None
     commands: tuple[tuple[str, str, str], ...] = ()  # (queue, resource type, command) that it announces
+    may_take_over: bool = True  # whether the sender becomes the owner of an instance that has one
 
 
 @dataclass(frozen=True, slots=True)

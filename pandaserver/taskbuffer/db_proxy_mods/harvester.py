@@ -16,7 +16,7 @@ UNTOUCHED: Final = timedelta(days=1)
 
 ALIVE: Final = """
     UPDATE ATLAS_PANDA.Harvester_Instances
-    SET owner = :owner, hostName = :hostName, lastUpdate = CURRENT_TIMESTAMP,
+    SET owner = CASE WHEN :may_take_over = 1 OR owner IS NULL THEN :owner ELSE owner END, hostName = :hostName, lastUpdate = CURRENT_TIMESTAMP,
         startTime = COALESCE(:startTime, startTime), sw_version = COALESCE(:sw_version, sw_version),
         commit_stamp = COALESCE(:commit_stamp, commit_stamp)
     WHERE harvester_ID = :harvester_ID
@@ -44,7 +44,8 @@ def harvester_is_alive(tx: Transaction, beat: InstanceBeat) -> bool:
         "sw_version": beat.sw_version,
         "commit_stamp": beat.commit_stamp,
     }
-    known = tx.change(ALIVE, harvester_ID=beat.harvester_id, **values) > 0
+    takes_over = int(beat.may_take_over)
+    known = tx.change(ALIVE, harvester_ID=beat.harvester_id, may_take_over=takes_over, **values) > 0
     if not known:
         first = {**values, "description": "automatic", "lastUpdate": tx.now()}
         tx.upsert("ATLAS_PANDA.Harvester_Instances", {"harvester_ID": beat.harvester_id}, first)
