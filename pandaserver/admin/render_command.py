@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from pandaserver.deployment import apache, proxy_module
+from pandaserver.deployment import apache, httpd_modules, proxy_module
 from pandaserver.deployment.files import take_into_use, write_all
 from pandaserver.deployment.site import THREADS_PER_CHILD, Site
 from pandaserver.deployment.template import SITE
@@ -79,6 +79,7 @@ def _site(
         module = proxy_module.build((prefix or Path(sys.prefix)).absolute() / "lib" / "panda") if proxies else None
     except OSError as error:
         raise click.ClickException(f"{error}; install it first, its path is part of the files") from error
+    _build_modules((prefix or Path(sys.prefix)).absolute())
     return Site(
         prefix=(prefix or Path(sys.prefix)).absolute(),
         user=user,
@@ -92,3 +93,14 @@ def _site(
         httpd_notifies=(modules / "mod_systemd.so").exists(),
         **options,
     )
+
+
+def _build_modules(environment: Path) -> None:
+    if not (environment / "bin" / "python").exists():
+        click.echo(f"{environment} is not here: render there too, so that Apache gets our modules", err=True)
+        return
+    try:
+        httpd_modules.ensure(environment)
+    except OSError as error:
+        message = f"Apache does without our modules, so restarts and slow senders can fail requests: {error}"
+        click.echo(message, err=True)

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pandaserver.deployment import httpd_modules, proxy_module
+
 #: As the Apache template sets it for the event MPM; the maximum of connections has to be a multiple.
 THREADS_PER_CHILD: Final = 32
 
@@ -72,7 +74,8 @@ class Site:
             "site": site,
             "mod_wsgi": self.mod_wsgi or site / "mod_wsgi" / "server" / _MOD_WSGI,
             "proxies": "#" if self.proxy_module is None else "",
-            "proxy_module": self.proxy_module or venv / "lib" / "panda" / "mod_panda_proxies.so",
+            "proxy_module": self.proxy_module or httpd_modules.directory(venv) / f"{proxy_module.NAME}.so",
+            "own_modules": httpd_modules.directory(venv),
             "ssl_sessions": f"shmcb:{self.rundir}/ssl_sessions(5120000)" if self.proxy_module is None else "none",
             "httpd_type": "notify" if self.httpd_notifies else "forking",
             "httpd_stays": " -D FOREGROUND" if self.httpd_notifies else "",

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
-from pandaserver.deployment import apache
+from pandaserver.deployment import apache, httpd_modules
 from pandaserver.deployment.site import THREADS_PER_CHILD, Site
 from pandaserver.deployment.template import SITE, rendered, shipped
 from pandaserver.testing.account import Account
@@ -19,6 +20,8 @@ TEMPLATE: Final = "panda_server-httpd.conf.rpmnew"
 def configure(layout: Layout, account: Account, proxy_module: Path | None = None) -> Path:
     """Write the configuration of the instance and return its path."""
     path = layout.etc / TEMPLATE.removesuffix(".rpmnew")
+    with suppress(OSError):  # an installation that we may only read has them already, or does without
+        httpd_modules.ensure(Path(sys.prefix))
     values = replace(site(layout, account), proxy_module=proxy_module).values()
     path.write_text(rendered(shipped(TEMPLATE), values))
     return path
