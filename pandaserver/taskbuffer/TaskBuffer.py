@@ -43,6 +43,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     sandbox,
     sandbox_check,
     secret,
+    share_forecast,
     site_activity,
     site_config,
     site_import,
@@ -162,6 +163,7 @@ class TaskBuffer:
 
     # -- pilots: getting jobs, reporting about them, and what runs them
     getJobs = proxied(job_dispatch.acquire_jobs)
+    forecastDispatch = proxied(share_forecast.forecast_dispatch)
     updateJobStatus = proxied(job_update.report_status)
     updateJobsInBulk = proxied(job_update.report_statuses)
     getJobStates = proxied(job_state.get_job_states)
@@ -232,6 +234,7 @@ class TaskBuffer:
     forgetWorkers = proxied(retention.forget_workers)
     forgetSandboxes = proxied(retention.forget_sandboxes)
     forgetAnswers = proxied(retention.forget_answers)
+    forgetWorkerNodes = proxied(retention.forget_worker_nodes)
     forgetServiceWords = proxied(retention.forget_service_words)
 
     # -- outgoing messages

@@ -43,6 +43,14 @@ def test_gpus_are_counted_again_and_keep_what_they_are(tbuf: TaskBuffer) -> None
     assert rows == [(2, 40960, "CUDA", "12.2")]
 
 
+def test_machines_that_nobody_sees_are_forgotten(tbuf: TaskBuffer) -> None:
+    tbuf.updateWorkerNode(NODE, facts(), "TEST_PQ")
+    tbuf.updateWorkerNodeGPU(GPU, 4, {})
+    assert tbuf.forgetWorkerNodes(1) == 0
+    assert tbuf.forgetWorkerNodes(-1) == 3
+    assert query(tbuf, "SELECT site FROM ATLAS_PANDA.Worker_Node") == []
+
+
 def test_a_report_takes_few_statements(tbuf: TaskBuffer, database: ConnectionSettings) -> None:
     tbuf.updateWorkerNode(NODE, facts(), "TEST_PQ")
     assert statements_of(tbuf, "see_worker_node", NODE, facts(), "TEST_PQ") <= 4

@@ -22,6 +22,9 @@ ANSWER_DAYS: Final = 1.0
 SERVICE_DAYS: Final = 7.0
 EVENT_DAYS: Final = 30.0
 
+#: Days after which a machine of which no pilot tells is forgotten.
+NODE_DAYS: Final = 365.0
+
 #: Jobs of one transaction, and history rows.
 JOBS: Final = 100
 EVENT_SETS: Final = 100
@@ -44,6 +47,7 @@ def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> 
             "workers": lambda: repeat(lambda: tbuf.forgetWorkers(history_days, ROWS)),
             "uploads": lambda: tbuf.forgetSandboxes(history_days),
             "answers": lambda: tbuf.forgetAnswers(ANSWER_DAYS),
+            "nodes": lambda: tbuf.forgetWorkerNodes(NODE_DAYS),
             "events": lambda: tbuf.forgetEvents(EVENT_DAYS, EVENT_SETS),
             "harvesters": lambda: tbuf.forgetServiceWords(SERVICE_DAYS),
         },

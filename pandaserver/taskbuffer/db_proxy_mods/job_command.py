@@ -33,17 +33,24 @@ _IN_DEBUG_MODE: Final = """(
         OR specialHandling LIKE '%,dm' OR specialHandling LIKE '%,dm,%'
     )"""
 
-#: Jobs in debug mode of one user, or of one working group.
-DEBUGGED: Final = {
-    column: " UNION ALL ".join(
-        f"""
+#: Jobs in debug mode of one user, of whom there is an index.
+DEBUGGED_OF_USER: Final = " UNION ALL ".join(
+    f"""
     SELECT PandaID FROM ATLAS_PANDA.{table}
-    WHERE {column} = :whose AND PandaID <> :PandaID AND {_IN_DEBUG_MODE}
+    WHERE prodUserName = :whose AND PandaID <> :PandaID AND {_IN_DEBUG_MODE}
 """
-        for table in _TABLES
-    )
-    for column in ("prodUserName", "workingGroup")
-}
+    for table in _TABLES
+)
+
+#: Jobs in debug mode of one working group: those whose output is kept, or will be.
+DEBUGGED_OF_GROUP: Final = " UNION ALL ".join(
+    f"""
+    SELECT j.PandaID FROM ATLAS_PANDA.jobsDebug d
+    JOIN ATLAS_PANDA.{table} j ON j.PandaID = d.PandaID
+    WHERE j.workingGroup = :whose AND j.PandaID <> :PandaID AND {_IN_DEBUG_MODE}
+"""
+    for table in _TABLES
+)
 
 FORGET_OUTPUT: Final = "DELETE FROM ATLAS_PANDA.jobsDebug WHERE PandaID = :PandaID"
 
@@ -70,7 +77,9 @@ def set_debug_mode(tx: Transaction, panda_id: int, mode: bool, caller: Killer) -
             return f"PandaID={panda_id} has too many other flags: {job.specialHandling}"
         touch_locked(tx, table, panda_id, specialHandling=flags)
         audit.record(tx, caller.name, "setDebugMode", "job", str(panda_id), mode=mode)
-    if not mode:
+    if mode:
+        tx.upsert("ATLAS_PANDA.jobsDebug", {"PandaID": panda_id}, {})
+    else:
         tx.change_later(FORGET_OUTPUT, PandaID=panda_id)
     return SUCCEEDED
 
@@ -106,10 +115,10 @@ def _too_many(tx: Transaction, panda_id: int, allowed: Allowance) -> str | None:
 
     Two callers at the same moment may both find room: the limit protects the server, and one more does no harm.
     """
-    column, whose = ("prodUserName", allowed.user) if allowed.user else ("workingGroup", allowed.group)
+    text, whose = (DEBUGGED_OF_USER, allowed.user) if allowed.user else (DEBUGGED_OF_GROUP, allowed.group)
     if not whose:
         return None
-    jobs = [row[0] for row in tx.rows(DEBUGGED[column], whose=whose, PandaID=panda_id)]
+    jobs = [row[0] for row in tx.rows(text, whose=whose, PandaID=panda_id)]
     if len(jobs) < allowed.limit:
         return None
     return (

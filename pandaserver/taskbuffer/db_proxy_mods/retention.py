@@ -38,6 +38,11 @@ FORGET_SANDBOXES: Final = """
       AND (modificationTime IS NULL OR modificationTime < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY)
 """
 
+FORGET_NODES: Final = tuple(
+    f"DELETE FROM ATLAS_PANDA.{table} WHERE last_seen < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY"
+    for table in ("Worker_Node", "Worker_Node_Queue", "Worker_Node_GPUs")
+)
+
 FORGET_ANSWERS: Final = """
     DELETE FROM ATLAS_PANDA.panda_idempotency WHERE creationTime < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY
 """
@@ -69,6 +74,12 @@ def forget_workers(tx: Transaction, days: float, limit: int = CHUNK) -> int:
 def forget_sandboxes(tx: Transaction, days: float) -> int:
     """Delete the records of uploads that were not used for so many days; return how many."""
     return tx.change(FORGET_SANDBOXES, days=days)
+
+
+@operation(timeout=60)
+def forget_worker_nodes(tx: Transaction, days: float) -> int:
+    """Delete machines and GPUs of which no pilot told for so many days; return how many rows."""
+    return sum(tx.change(text, days=days) for text in FORGET_NODES)
 
 
 @operation(timeout=60)
