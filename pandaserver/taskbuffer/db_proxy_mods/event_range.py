@@ -154,7 +154,9 @@ def _pools(tx: Transaction, job: _Job) -> list[int]:
 
 
 def _claim(tx: Transaction, job: _Job, pools: Sequence[int], order: RangeOrder, wanted: int) -> list[int]:
-    where = ["PandaID IN (:pools[])", "status = 0", "attemptNr > 0"]
+    # One pool is found in order by its index; several have to be sorted.
+    of_pool = "PandaID = :pool" if len(pools) == 1 else "PandaID IN (:pools[])"
+    where = [of_pool, "status = 0", "attemptNr > 0"]
     if order.segment_id is not None:
         where.append("datasetID = :segment")
     taken: list[int] = []
@@ -164,7 +166,7 @@ def _claim(tx: Transaction, job: _Job, pools: Sequence[int], order: RangeOrder, 
             key="rangeID",
             limit=min(wanted - len(taken), CHUNK),
             where=where,
-            binds={"pools": list(pools), "segment": order.segment_id},
+            binds={"pool": pools[0], "pools": list(pools), "segment": order.segment_id},
             order="job_processID, rangeID" if order.scattered else "rangeID",
         )
         if not found:

@@ -28,7 +28,7 @@ JEDI_Events = table(
     big("jobsetID", "job set whose work it is, whoever has it; ours", required=True),
     big("rangeID", "number of the row, which it keeps while the key changes hands; ours", required=True),
     index("jedi_events_range_idx", "rangeID", unique=True),
-    index("jedi_events_pandaid_status_idx", "PandaID", "status"),
+    index("jedi_events_pandaid_status_idx", "PandaID", "status", "rangeID"),
     index("jedi_events_fileid_idx", "fileID"),
     index("jedi_events_file_notdel_idx", "file_not_deleted"),
     index("jedi_events_jobset_idx", "jobsetID", "status"),

@@ -307,7 +307,7 @@ def _declare(into: MetaData) -> None:
         index("jedi_events_file_notdel_idx", "file_not_deleted"),
         index("jedi_events_fileid_idx", "fileID"),
         index("jedi_events_jobset_idx", "jobsetID", "status"),
-        index("jedi_events_pandaid_status_idx", "PandaID", "status"),
+        index("jedi_events_pandaid_status_idx", "PandaID", "status", "rangeID"),
         index("jedi_events_range_idx", "rangeID", unique=True),
         into=into,
     )
