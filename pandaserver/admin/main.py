@@ -14,7 +14,7 @@ COMMANDS: Final[dict[str, str]] = {
     "schema": "pandaserver.admin.schema_command:schema",
     "check-config": "pandaserver.admin.config_command:check_config",
     "queue": "pandaserver.admin.site_command:queue",
-    "share": "pandaserver.admin.site_command:share",
+    "share": "pandaserver.admin.share_command:share",
     "resource-type": "pandaserver.admin.site_command:resource_type",
     "user": "pandaserver.admin.user_command:user",
     "audit": "pandaserver.admin.audit_command:audit",

@@ -1,4 +1,4 @@
-"""``panda-admin queue|share|resource-type``: look at the site configuration, and change it from a file."""
+"""``panda-admin queue|resource-type``: look at the site configuration, and change it from a file."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from typing import Any, TextIO
 import click
 
 from pandaserver.admin.opening import administrator, opened_task_buffer, print_table
-from pandaserver.admin.site_files import read_queues, read_resource_types, read_shares
+from pandaserver.admin.site_files import read_queues, read_resource_types
 from pandaserver.brokerage.site_reader import read_sites
-from pandaserver.taskbuffer.sharing import resource_types, share_tree
+from pandaserver.taskbuffer.sharing import resource_types
 
-_FILE = click.argument("file", type=click.File(encoding="utf-8"))
+FILE = click.argument("file", type=click.File(encoding="utf-8"))
 
 
 @click.group()
@@ -47,7 +47,7 @@ def show_queue(name: str) -> None:
 
 
 @queue.command("set")
-@_FILE
+@FILE
 def set_queues(file: TextIO) -> None:
     """Add the queues that FILE (JSON, - is standard input) describes, or replace their descriptions.
 
@@ -61,29 +61,6 @@ def set_queues(file: TextIO) -> None:
         click.echo(f"queue {name} {'changed' if name in known else 'added'}")
 
 
-@click.group()
-def share() -> None:
-    """Look at the share tree, and replace it."""
-
-
-@share.command("list")
-def list_shares() -> None:
-    """Print the share tree as JSON, in the form that `set` reads."""
-    with opened_task_buffer() as task_buffer:
-        _print_rows(task_buffer.loadShares())
-
-
-@share.command("set")
-@_FILE
-def set_shares(file: TextIO) -> None:
-    """Make the shares in FILE (a JSON list, - is standard input) the whole tree. New jobs notice within a minute."""
-    with opened_task_buffer() as task_buffer:
-        rows = read_shares(file.read())
-        task_buffer.replaceShares(rows, actor=administrator())
-    for leaf in share_tree(rows).leaves():
-        click.echo(f"{leaf.name} {leaf.percent:.4g} %")
-
-
 @click.group("resource-type")
 def resource_type() -> None:
     """Look at resource types, and replace them."""
@@ -93,11 +70,11 @@ def resource_type() -> None:
 def list_resource_types() -> None:
     """Print the resource types as JSON, in the form that `set` reads."""
     with opened_task_buffer() as task_buffer:
-        _print_rows(task_buffer.loadResourceTypes())
+        print_rows(task_buffer.loadResourceTypes())
 
 
 @resource_type.command("set")
-@_FILE
+@FILE
 def set_resource_types(file: TextIO) -> None:
     """Make the types in FILE (a JSON list, - is standard input) all there are. New jobs notice within a minute."""
     with opened_task_buffer() as task_buffer:
@@ -116,6 +93,7 @@ def _span(low: int | None, high: int | None) -> str:
     return f"up to {high}" if low is None else f"{low} to {high}"
 
 
-def _print_rows(rows: Sequence[dict[str, Any]]) -> None:
+def print_rows(rows: Sequence[dict[str, Any]]) -> None:
+    """Print rows of a table as JSON, without what is not set."""
     set_only = [{key: value for key, value in row.items() if value is not None} for row in rows]
     click.echo(json.dumps(set_only, indent=2))

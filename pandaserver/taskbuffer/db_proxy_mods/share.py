@@ -85,12 +85,12 @@ def count_given(tx: Transaction, jobs: Iterable[JobSpec]) -> None:
     if kept is None:
         return
     for job in jobs:
-        kept[1].give(job.gshare or "", power_of(job))
+        kept[1].give(job.gshare or "", job_power(job.hs06, job.coreCount))
 
 
-def power_of(job: JobSpec) -> float:
+def job_power(hs06: int | None, cores: int | None) -> float:
     """Return what a job uses of its share: its HS06, or its cores where the queue's core power is unknown."""
-    return float(job.hs06 if (job.hs06 or 0) > 0 else max(job.coreCount or 1, 1))  # type: ignore[arg-type]
+    return float(hs06 if hs06 and hs06 > 0 else max(cores or 1, 1))
 
 
 def _usage(tx: Transaction) -> Usage:
