@@ -74,7 +74,7 @@ class VomsTrust:
         _check_time(info["att_cert_validity_period"], now)
         _check_holder(info["holder"], delegation.owner)
         fqans = _fqans(info)
-        vo = fqans[0].split("/")[1] if fqans else ""
+        vo = fqans[0].removeprefix("/").partition("/")[0]
         if not vo or vo.startswith(".") or not all(fqan == f"/{vo}" or fqan.startswith(f"/{vo}/") for fqan in fqans):
             raise NotAuthenticated(f"the attributes {', '.join(fqans)[:200]!r} are not those of one VO")
         signers = self._signers(ac, now)

@@ -65,6 +65,12 @@ def test_a_header_chooses_neither_key_nor_algorithm(tokens: OidcTokens, issuer: 
     assert issuer.fetched in (0, 2)  # the configured documents, and nothing that the token names
 
 
+def test_extensions_that_must_be_understood_are_refused(tokens: OidcTokens) -> None:
+    header = {"alg": "RS256", "kid": "rsa", "crit": ["exp"], "exp": 1}
+    with pytest.raises(NotAuthenticated, match="crit"):
+        tokens.principal(crafted(header, GOOD), "testvo", ANONYMOUS)
+
+
 def test_the_public_key_is_no_shared_secret(tokens: OidcTokens) -> None:
     pem = RSA_KEY.public_key().public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
     for secret in (pem, pem.strip(), json.dumps(jwk(RSA_KEY, "rsa")).encode()):
