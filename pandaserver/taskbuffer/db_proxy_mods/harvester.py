@@ -16,7 +16,8 @@ UNTOUCHED: Final = timedelta(days=1)
 
 ALIVE: Final = """
     UPDATE ATLAS_PANDA.Harvester_Instances
-    SET owner = CASE WHEN :may_take_over = 1 OR owner IS NULL THEN :owner ELSE owner END, hostName = :hostName, lastUpdate = CURRENT_TIMESTAMP,
+    SET owner = CASE WHEN :may_take_over = 1 OR owner IS NULL THEN :owner ELSE owner END,
+        hostName = :hostName, lastUpdate = CURRENT_TIMESTAMP,
         startTime = COALESCE(:startTime, startTime), sw_version = COALESCE(:sw_version, sw_version),
         commit_stamp = COALESCE(:commit_stamp, commit_stamp)
     WHERE harvester_ID = :harvester_ID
