@@ -12,6 +12,7 @@ import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
+from pandaserver.srvcore.errors import NotAuthenticated
 from pandaserver.srvcore.principal import ANONYMOUS, LIMITED, Principal
 from pandaserver.srvcore.proxies import chain_of, delegation, looks_like_proxy
 from pandaserver.srvcore.voms import VomsTrust
@@ -40,6 +41,8 @@ class ProxyReader:
         """
         now = now or dt.datetime.now(dt.UTC)
         texts = chain_of(environ)
+        if not texts:
+            raise NotAuthenticated("the web server hands no certificates over: set SSLOptions +ExportCertData")
         name = hashlib.sha256("\0".join(texts).encode()).digest()
         known = self._known.get(name)
         if known is not None and now < known[0]:

@@ -163,6 +163,12 @@ def test_what_was_read_is_remembered_and_forgotten(trust: VomsTrust) -> None:
     assert reader.read(environ, NOW + 3 * HOUR) == (False, ())
 
 
+def test_a_proxy_whose_certificate_is_not_handed_over_is_nobody() -> None:
+    names = {name: text for name, text in environ_of(proxy(JANE)).items() if name.endswith("_DN")}
+    with pytest.raises(NotAuthenticated, match="ExportCertData"):
+        principal_from_environ(names)
+
+
 def test_the_chain_is_read_in_its_order() -> None:
     numbered = {f"SSL_CLIENT_CERT_CHAIN_{number}": str(number) for number in (10, 2, 0)}
     assert chain_of({"SSL_CLIENT_CERT": "leaf"} | numbered) == ("leaf", "0", "2", "10")
