@@ -12,6 +12,9 @@ DAY: Final = 24 * HOUR
 #: Component of the table CONFIG; a limit is its parameter ``TIMEOUT_<name>``, in hours.
 COMPONENT: Final = "job_timeout"
 
+#: Parameters of the component ``watcher`` begin like this; the rest is a kind of jobs or a workflow of queues.
+HEARTBEAT: Final = "HEARTBEAT_TIMEOUT_"
+
 #: Name of each limit -> minutes without such a parameter.
 DEFAULTS: Final[Mapping[str, float]] = {
     "sent": 30,
@@ -53,11 +56,23 @@ def limits(parameters: Mapping[str, Any]) -> dict[str, float]:
     return found
 
 
+def heartbeat_hours(parameters: Mapping[str, Any]) -> dict[str, float]:
+    """Return how long jobs may be silent, by kind, as far as the component ``watcher`` says."""
+    return {
+        name.removeprefix(HEARTBEAT): float(hours)
+        for name, hours in parameters.items()
+        if name.startswith(HEARTBEAT) and _is_limit(hours)
+    }
+
+
 def unusable(parameters: Mapping[str, Any]) -> list[str]:
     """Return the parameters that are no limit: their default holds, since a limit of nothing would end every job."""
-    names = [f"TIMEOUT_{name}{unit}" for name in DEFAULTS for unit in ("", "_hours")]
-    names += ["transtimelo", "transtimehi"]
-    return [name for name in names if name in parameters and not _is_limit(parameters[name])]
+    names = {f"TIMEOUT_{name}{unit}" for name in DEFAULTS for unit in ("", "_hours")} | {"transtimelo", "transtimehi"}
+    return sorted(
+        name
+        for name, value in parameters.items()
+        if (name in names or name.startswith(HEARTBEAT)) and not _is_limit(value)
+    )
 
 
 def transfer_hours(parameters: Mapping[str, Any]) -> tuple[float, float]:

@@ -17,6 +17,7 @@ from pandaserver.userinterface.job_requests import (
     kill_jobs_of_task,
     reassign_jobs,
 )
+from pandaserver.userinterface.proxy_key_requests import get_proxy_key, register_proxy_key
 from pandaserver.userinterface.secret_requests import get_user_secrets, set_user_secret
 from pandaserver.userinterface.statistics_requests import (
     active_jobs_by_site,
@@ -35,6 +36,7 @@ __all__ = [
     "describe_archived_jobs",
     "describe_jobs",
     "get_banned_users",
+    "get_proxy_key",
     "get_user_secrets",
     "job_statistics_per_site",
     "jobs_by_cloud",
@@ -48,6 +50,7 @@ __all__ = [
     "put_file_recovery_request",
     "put_workflow_request",
     "reassign_jobs",
+    "register_proxy_key",
     "set_user_secret",
     "submit_jobs",
     "upload_file_recovery_request",

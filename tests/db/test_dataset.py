@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from pandaserver.daemons.scripts import datasetManager
@@ -13,6 +15,7 @@ from tests.db.completion import (
     change,
     file_statuses,
     history,
+    insert,
     job_of,
     put_dataset,
     reports,
@@ -146,6 +149,33 @@ def test_production_outputs_have_a_time_to_arrive(tbuf: TaskBuffer, priority: in
     assert (job.jobStatus, job.taskBufferErrorCode or 0) == (("failed", 101) if overdue else ("transferring", 0))
     assert status_of_dataset(tbuf, "user.jane.out") == ("tobeclosed" if overdue else "running")
     assert file_statuses(tbuf, [job_id]) == ["failed" if overdue else "transferring"] * 2
+
+
+@pytest.mark.parametrize(
+    ("priority", "hours", "overdue"), [(799, 71, False), (799, 73, True), (800, 95, False), (800, 97, True)]
+)
+def test_the_time_to_arrive_comes_from_the_table_of_parameters(
+    tbuf: TaskBuffer, priority: int, hours: int, overdue: bool
+) -> None:
+    for key, days in (("transtimelo", "3"), ("transtimehi", "4")):
+        parameter = {"app": "pandaserver", "component": "job_timeout", "key": key, "VO": "default", "descr": "x"}
+        insert(tbuf, "Config", minutes_ago={}, value=days, type="int", **parameter)
+    job_id = put_job(tbuf, "transferring", prodSourceLabel="managed", currentPriority=priority)
+    age(tbuf, "jobsActive4", job_id, endTime=hours * HOUR)
+    assert run(tbuf, "overdue") == overdue
+
+
+@pytest.mark.parametrize("attributes", [{"prodSourceLabel": "user"}, {"prodSourceLabel": "managed", "eventService": 4}])
+def test_outputs_of_others_take_as_long_as_they_take(tbuf: TaskBuffer, attributes: dict[str, Any]) -> None:
+    age(tbuf, "jobsActive4", put_job(tbuf, "transferring", **attributes), endTime=100 * HOUR)
+    assert run(tbuf, "overdue") == 0
+
+
+def test_urgent_jobs_are_looked_at_first(tbuf: TaskBuffer) -> None:
+    ids = [put_job(tbuf, "assigned", currentPriority=priority) for priority in (799, 800, 900)]
+    change(tbuf, "UPDATE ATLAS_PANDA.jobsDefined4 SET prodDBUpdateTime = NULL")
+    assert sorted(tbuf.takeAssignedJobs(3600, 2)) == ids[1:]
+    assert tbuf.takeAssignedJobs(3600, 2) == ids[:1]
 
 
 def test_a_transferring_job_whose_files_are_there_is_reported_once(tbuf: TaskBuffer) -> None:

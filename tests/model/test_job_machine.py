@@ -40,7 +40,7 @@ def test_the_machine_finds_a_missing_delete(
     monkeypatch.setitem(job_move.DELETE_JOBS, table, f"{job_move.DELETE_JOBS[table]} AND 1 = 0")
     only_search = settings(LIVES, phases=(Phase.generate,), database=None)
     # The database itself refuses a second row if the same step moves the job that was left behind once more.
-    with pytest.raises((AssertionError, DuplicateKey), match="not where the model has them|UNIQUE"):
+    with pytest.raises((AssertionError, DuplicateKey), match=r"not where the model has them|UNIQUE"):
         run_state_machine_as_test(lambda: JobMachine(connection), settings=only_search)
 
 

@@ -68,6 +68,14 @@ def test_paused_queues_and_those_with_a_limit_of_their_own_leave_the_general_rul
     assert (named(rules, "push heartbeat").sites, named(rules, "push heartbeat").minutes) == (("C",), 540)
 
 
+def test_a_heartbeat_limit_of_nothing_does_not_count() -> None:
+    zero = {"HEARTBEAT_TIMEOUT_analysis": 0, "HEARTBEAT_TIMEOUT_push": 0}
+    rules = lost_rules({}, zero, sites(SiteSpec("C", workflow="push")))
+    assert named(rules, "analysis heartbeat").minutes == 2 * 60
+    assert not any(rule.name == "push heartbeat" for rule in rules)
+    assert unusable(zero) == ["HEARTBEAT_TIMEOUT_analysis", "HEARTBEAT_TIMEOUT_push"]
+
+
 def test_many_queues_of_a_workflow_make_several_rules() -> None:
     rules = workflow_rules("push", 1, [str(n) for n in range(2001)])
     assert [len(rule.sites or ()) for rule in rules] == [1000, 1000, 1]

@@ -29,7 +29,7 @@ from pandaserver.taskbuffer.lost_jobs import (
 )
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
-from pandaserver.taskbuffer.time_limits import COMPONENT, HOUR, limits, unusable
+from pandaserver.taskbuffer.time_limits import COMPONENT, HOUR, heartbeat_hours, limits, unusable
 
 _log = PandaLogger().getLogger("copyArchive")
 
@@ -39,15 +39,16 @@ HEARTBEAT_HOURS: Final = 2.0
 CACHE_DAYS: Final = 7.0
 JUMBO_JOBS: Final = 500  # closed by one run at most
 CORE_DUMPS: Final = "core.[0-9]*"
-_PER_WORKFLOW: Final = "HEARTBEAT_TIMEOUT_"
+WATCHER: Final = "watcher"
 
 
 def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:  # noqa: ARG001
     """Apply every limit once."""
     tbuf = required(tbuf)
     log = LogWrapper(_log, None)
-    for name in unusable(tbuf.getConfigValues(COMPONENT)):
-        log.warning(f"CONFIG {COMPONENT}/{name} is no number above 0: the default holds")
+    for component in (COMPONENT, WATCHER):
+        for name in unusable(tbuf.getConfigValues(component)):
+            log.warning(f"CONFIG {component}/{name} is no number above 0: the default holds")
     for problem in tbuf.checkRetryRules():
         log.warning(f"retry rules: {problem}")
     run_sections(log, {**_of_jobs(tbuf, log), **_of_files(tbuf)})
@@ -81,7 +82,7 @@ def _of_files(tbuf: TaskBuffer) -> dict[str, Section]:
 
 
 def _fail_lost(tbuf: TaskBuffer) -> int:
-    timeouts, heartbeats = tbuf.getConfigValues(COMPONENT), tbuf.getConfigValues("watcher")
+    timeouts, heartbeats = tbuf.getConfigValues(COMPONENT), tbuf.getConfigValues(WATCHER)
     return Watcher(tbuf).run(lost_rules(timeouts, heartbeats, site_mapper(tbuf).sites))
 
 
@@ -118,26 +119,20 @@ def lost_rules(
 
     Queues that are paused leave it, too: nobody expects heartbeats from there.
     """
+    found, silence = limits(timeouts), heartbeat_hours(heartbeats)
     by_workflow: defaultdict[str, list[str]] = defaultdict(list)
     for site in sites.values():
-        if site.workflow and f"{_PER_WORKFLOW}{site.workflow}" in heartbeats and site.status != "paused":
+        if site.workflow in silence and site.status != "paused":
             by_workflow[site.workflow].append(site.sitename)
     paused = [site.sitename for site in sites.values() if site.status == "paused"]
-    found = limits(timeouts)
     special = [name for names in by_workflow.values() for name in names]
     return [
-        *heartbeat_rules(
-            float(heartbeats.get(f"{_PER_WORKFLOW}analysis", HEARTBEAT_HOURS)),
-            found["holding"] / HOUR,
-            found,
-        ),
-        production_rule(
-            float(heartbeats.get(f"{_PER_WORKFLOW}production", HEARTBEAT_HOURS)), tuple(sorted({*special, *paused}))
-        ),
+        *heartbeat_rules(silence.get("analysis", HEARTBEAT_HOURS), found["holding"] / HOUR, found),
+        production_rule(silence.get("production", HEARTBEAT_HOURS), tuple(sorted({*special, *paused}))),
         *(
             rule
             for workflow, names in sorted(by_workflow.items())
-            for rule in workflow_rules(workflow, float(heartbeats[f"{_PER_WORKFLOW}{workflow}"]), sorted(names))
+            for rule in workflow_rules(workflow, silence[workflow], sorted(names))
         ),
     ]
 

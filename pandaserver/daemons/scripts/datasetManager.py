@@ -28,7 +28,12 @@ JOBS: Final = 100
 LOOK_AGAIN: Final = 3600.0
 
 #: What only a data management system could do; without one, datasets are names in our registry.
-WITHOUT_DDM: Final = ("erasing dispatch datasets", "looking for replicas", "erasing sub datasets")
+WITHOUT_DDM: Final = (
+    "erasing empty datasets",
+    "erasing dispatch datasets",
+    "looking for replicas of outputs and inputs",
+    "erasing sub datasets",
+)
 
 
 def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> None:  # noqa: ARG001

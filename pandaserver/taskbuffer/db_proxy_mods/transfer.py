@@ -18,7 +18,8 @@ from pandaserver.taskbuffer.transaction import Transaction
 _TRANSFERRING: Final = "jobStatus = 'transferring'"
 _OF_PRODUCTION: Final = "prodSourceLabel IN ('managed', 'test') AND (eventService IS NULL OR eventService <> 4)"
 _OVERDUE: Final = """(
-        COALESCE(endTime, modificationTime) < CURRENT_TIMESTAMP - :hours * INTERVAL '1' HOUR
+        (COALESCE(currentPriority, 0) < 800
+            AND COALESCE(endTime, modificationTime) < CURRENT_TIMESTAMP - :hours * INTERVAL '1' HOUR)
         OR (currentPriority >= 800
             AND COALESCE(endTime, modificationTime) < CURRENT_TIMESTAMP - :urgent_hours * INTERVAL '1' HOUR)
     )"""
