@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import sqlite3
 import subprocess
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -32,6 +34,8 @@ ENDLESS: Final = 900
 
 #: The pilot's own settings: how often it tells that it lives.
 CHANGES: Final = {"Pilot": {"heartbeat": "5", "debug_heartbeat": "5"}}
+#: Seconds between two attempts to tell something; the former release does not wait.
+NEWER_CHANGES: Final = {"Pilot": {**CHANGES["Pilot"], "update_sleep": "5"}}
 
 #: Seconds for everything; a failed job of the stock pilot waits 115 s before it says so.
 PATIENCE: Final = 400.0
@@ -40,6 +44,9 @@ _DAEMONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "add_main": {"module": f"{SCRIPTS}.add_main", "period": 1, "loop": True},
     "setup_lost_jobs": {"module": f"{SCRIPTS}.setup_lost_jobs", "period": 2},
 }
+
+#: In the output of a pilot: the last heartbeat, and that it has to be sent again.
+_FAILED_END: Final = re.compile(r"'state': 'finished'.*server update attempt 2", re.DOTALL)
 
 OLD_HEARTBEAT: Final = """
     UPDATE ATLAS_PANDA.jobsActive4
@@ -63,7 +70,7 @@ class Case:
 
     version: str
     identity: str  # token or x509
-    fate: str  # finished, with_input, payload_fails, killed, lost
+    fate: str  # one of FATES, or outage
 
     @property
     def queue(self) -> str:
@@ -78,7 +85,7 @@ class Case:
     @property
     def finishes(self) -> bool:
         """Whether nothing goes wrong."""
-        return self.fate in ("finished", "with_input")
+        return self.fate in ("finished", "with_input", "outage")
 
     def job(self) -> ClientJob:
         """Return its job."""
@@ -123,8 +130,8 @@ class Result:
 class PilotRig(Rig):
     """An instance with a queue for each case, which is what pilots and the server read from its beginning."""
 
-    def __init__(self, home: Path, cases: Sequence[Case]) -> None:
-        super().__init__(home, "sqlite", daemons=_DAEMONS)
+    def __init__(self, home: Path, cases: Sequence[Case], server: Mapping[str, object]) -> None:
+        super().__init__(home, "sqlite", daemons=_DAEMONS, server=server)
         self._cases = cases
 
     def _start_apache(self) -> None:
@@ -162,17 +169,19 @@ class PilotRig(Rig):
             server=self.http if with_token else self.https,
             identity=identity,
             release=fetched(case.version),
-            changes=CHANGES,
+            changes=CHANGES if case.version == FORMER else NEWER_CHANGES,
             site_data=f"{self.http}/cache/schedconfig",
         )
 
 
-def run(cases: Sequence[Case], *, patient: bool = False) -> dict[Case, Result]:
-    """Run all cases at once and return how each ended.
+def run(
+    cases: Sequence[Case], *, patient: bool = False, server: Mapping[str, object] | None = None
+) -> dict[Case, Result]:
+    """Run all cases at once and return how each ended; ``server`` are further settings of the server.
 
     Pilots of jobs that did not finish take another half minute to end; only who is ``patient`` waits for them.
     """
-    with directory() as home, PilotRig(home / "var", cases) as rig:
+    with directory() as home, PilotRig(home / "var", cases, server or {}) as rig:
         sample_job.publish_scripts(rig.layout.trf / "user")
         assert isinstance(rig, PilotRig)
         with StockClient(rig, certificate=rig.certificate("Jane Doe")) as client, rig.task_buffer() as tbuf:
@@ -191,6 +200,7 @@ class _Course:
         self._pilots: dict[Case, StockPilot] = {}
         self._processes: dict[Case, subprocess.Popen[bytes]] = {}
         self._done: set[Case] = set()  # cases whose harm is done
+        self._outage: sqlite3.Connection | None = None
 
     def run(self, patient: bool) -> dict[Case, Result]:
         """Wait for the jobs, and for those pilots whose end counts."""
@@ -238,6 +248,17 @@ class _Course:
         self._done.update(due)
         if any(case.fate == "lost" for case in due):
             self._rig.admin("script", "copyArchive")
+        if any(case.fate == "outage" for case in self._cases):
+            self._break_database()
+
+    def _break_database(self) -> None:
+        """Keep everybody from writing from when all payloads run until all pilots have failed to tell their end."""
+        if self._done.issuperset(self._cases) and self._outage is None:
+            assert self._rig.connection is not None
+            self._outage = sqlite3.connect(self._rig.connection.name, isolation_level=None)
+            self._outage.execute("BEGIN IMMEDIATE")
+        if self._outage and all(_FAILED_END.search(self._log_of(case).read_text()) for case in self._cases):
+            self._outage.close()
 
     def _result(self, case: Case, job: Any) -> Result:
         panda_id = self._ids[case]

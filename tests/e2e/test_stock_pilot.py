@@ -9,6 +9,7 @@ import pytest
 
 from pandaserver.taskbuffer.ErrorCode import EC_Watcher
 from pandaserver.taskbuffer.states import TRANSITIONS
+from pandaserver.testing.stock_pilot_release import FORMER, NEWEST
 from tests.e2e.stock_matrix import DIAGONAL, EVERY, EXIT_CODE, Case, Result, run
 
 pytestmark = [
@@ -41,6 +42,14 @@ def test_it_ends_right(results: dict[Case, Result], case: Case) -> None:
 def test_every_release_identity_and_fate() -> None:
     for case, result in run(EVERY, patient=True).items():
         check(case, result)
+
+
+@pytest.mark.long
+def test_a_final_report_outlives_an_outage_of_the_database() -> None:
+    cases = [Case(version, "token", "outage") for version in (NEWEST, FORMER)]
+    for case, result in run(cases, server={"dbtimeout": 5}).items():
+        assert result.job.jobStatus == "finished", f"{words(case)}: {result.output[-3000:]}"
+        assert result.history[-3:] == ("running", "holding", "finished")
 
 
 def check(case: Case, result: Result) -> None:
