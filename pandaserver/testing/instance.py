@@ -36,6 +36,7 @@ DAEMONS: Final[dict[str, dict[str, Any]]] = {
     "setup_lost_jobs": {"period": 60},
     "share_statistics": {"period": 60, "sync": True},
     "copyArchive": {"period": 300, "sync": True},
+    "cache_schedconfig": {"period": 60},
 }
 
 
