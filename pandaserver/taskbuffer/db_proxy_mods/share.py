@@ -7,9 +7,10 @@ alternate also within a minute.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any, Final
+from datetime import datetime
+from typing import Final
 
 from pandaserver.taskbuffer.db_proxy_mods.remembered import remembered
 from pandaserver.taskbuffer.JobSpec import JobSpec
@@ -28,16 +29,27 @@ SHARES: Final = """
     FROM ATLAS_PANDA.Global_Shares
 """
 
-USAGE: Final = """
-    SELECT gshare, computingSite, jobStatus, SUM(HS), SUM(nJobs), SUM(COALESCE(prorated_mem_avg, 0) * nJobs), MAX(ts)
-    FROM ATLAS_PANDA.Jobs_Share_Stats
-    WHERE jobStatus IN ('activated', 'sent', 'starting', 'running')
-    GROUP BY gshare, computingSite, jobStatus
+EXECUTING: Final = """
+    SELECT gshare, SUM(HS), MAX(ts) FROM ATLAS_PANDA.Jobs_Share_Stats
+    WHERE jobStatus IN ('sent', 'running')
+    GROUP BY gshare
 """
 
-#: States of jobs that use their share, and of those whose memory counts at a queue that watches its mean.
-_EXECUTING: Final = frozenset({"sent", "running"})
-_IN_MEMORY: Final = frozenset({"starting", "running"})
+#: Of one queue only: all queues together may have a hundred thousand rows.
+AT_SITE: Final = """
+    SELECT gshare, jobStatus, SUM(nJobs), SUM(COALESCE(prorated_mem_avg, 0) * nJobs)
+    FROM ATLAS_PANDA.Jobs_Share_Stats
+    WHERE computingSite = :site AND jobStatus IN ('activated', 'starting', 'running')
+    GROUP BY gshare, jobStatus
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class QueueView:
+    """What statistics know of one queue."""
+
+    waiting: frozenset[str]  # leaves with jobs waiting
+    memory: float  # MB per core that jobs which run have asked for, on average; 0 if none runs
 
 
 @dataclass(slots=True)
@@ -45,9 +57,7 @@ class Usage:
     """One snapshot of the statistics, and what this connection has given since."""
 
     standing: Standing
-    taken: Any = None  # time of the snapshot
-    waiting: Mapping[str, frozenset[str]] = field(default_factory=dict)  # queue -> leaves with jobs waiting
-    memory: Mapping[str, float] = field(default_factory=dict)  # queue -> MB per core, mean of what runs
+    taken: datetime | None  # time of the snapshot, None while nothing runs
     given: dict[str, float] = field(default_factory=lambda: defaultdict(float))
 
     def give(self, leaf: str, power: float) -> None:
@@ -62,10 +72,9 @@ def leaves_in_order(tx: Transaction, site: str) -> Iterator[str]:
     What is read lives for seconds in the memory of the connection: a leaf that is missing here only loses its rank,
     because dispatch looks at the whole queue in the end.
     """
-    usage = _usage(tx)
-    waiting = usage.waiting.get(site, frozenset())
+    waiting = _view(tx, site).waiting
     # One share at a queue is the same as none, and costs a search less.
-    return usage.standing.in_order(waiting) if len(waiting) > 1 else iter(())
+    return _usage(tx).standing.in_order(waiting) if len(waiting) > 1 else iter(())
 
 
 def all_leaves_in_order(tx: Transaction) -> list[str]:
@@ -76,7 +85,7 @@ def all_leaves_in_order(tx: Transaction) -> list[str]:
 
 def mean_memory(tx: Transaction, site: str) -> float:
     """Return what a core of the jobs that run at a queue has asked for, in MB, on average; 0 if none runs."""
-    return _usage(tx).memory.get(site, 0.0)
+    return _view(tx, site).memory
 
 
 def count_given(tx: Transaction, jobs: Iterable[JobSpec]) -> None:
@@ -97,33 +106,30 @@ def _usage(tx: Transaction) -> Usage:
     return remembered(tx, _USAGE, USAGE_LIFETIME, _read_usage)
 
 
+def _view(tx: Transaction, site: str) -> QueueView:
+    return remembered(tx, f"shares at {site}", USAGE_LIFETIME, lambda tx: _read_view(tx, site))
+
+
 def read_tree(tx: Transaction) -> ShareNode:
     """Return the share tree as it is now."""
     return share_tree(tx.dicts(SHARES))
 
 
 def _read_usage(tx: Transaction) -> Usage:
-    executing: dict[str, float] = defaultdict(float)
-    waiting: dict[str, set[str]] = defaultdict(set)
-    memory: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
-    taken = None
-    for share, site, status, power, jobs, megabytes, time in tx.rows(USAGE):
-        taken = max(taken or time, time)
-        if status in _EXECUTING:
-            executing[share] += float(power or 0)
-        if status in _IN_MEMORY:
-            memory[site][0] += float(megabytes or 0)
-            memory[site][1] += float(jobs or 0)
-        if status == "activated" and jobs:
-            waiting[site].add(share)
-    usage = Usage(
-        Standing(remembered(tx, "share tree", TREE_LIFETIME, read_tree), executing),
-        taken,
-        {site: frozenset(shares) for site, shares in waiting.items()},
-        {site: total / count for site, (total, count) in memory.items() if count},
-    )
+    rows = tx.rows(EXECUTING)
+    executing = {share: float(power or 0) for share, power, _ in rows}
+    taken = max((time for _, _, time in rows), default=None)
+    usage = Usage(Standing(remembered(tx, "share tree", TREE_LIFETIME, read_tree), executing), taken)
     kept = tx.memory.get(_USAGE)
-    if kept and kept[1].taken == taken:  # the same snapshot again
+    if kept and taken is not None and kept[1].taken == taken:  # the same snapshot again
         for leaf, power in kept[1].given.items():
             usage.give(leaf, power)
     return usage
+
+
+def _read_view(tx: Transaction, site: str) -> QueueView:
+    rows = tx.rows(AT_SITE, site=site)
+    waiting = frozenset(share for share, status, jobs, _ in rows if status == "activated" and jobs)
+    running = [(float(jobs or 0), float(total or 0)) for _, status, jobs, total in rows if status != "activated"]
+    jobs, megabytes = sum(n for n, _ in running), sum(total for _, total in running)
+    return QueueView(waiting, megabytes / jobs if jobs else 0.0)

@@ -39,7 +39,6 @@ OPTIONAL_INDEXES: Final[dict[str, dict[str, str]]] = {
         "jobsdef_share_stats_ss_idx": "gshare, jobStatus",
     },
     "Jobs_Share_Stats": {
-        "jobs_share_stats_compsite_idx": "computingSite",
         "jobssharestats_gsharestatusidx": "gshare, jobStatus",
     },
     "Panda_DDM_Relation": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pandaserver.taskbuffer.schema.declare import NOW_UTC, big, clob, decimal, number, table, time, word
+from pandaserver.taskbuffer.schema.declare import NOW_UTC, big, clob, decimal, index, number, table, time, word
 
 Jobs_Share_Stats = table(
     "ATLAS_PANDA.Jobs_Share_Stats",
@@ -20,6 +20,7 @@ Jobs_Share_Stats = table(
     number("workQueue_ID", "work queue"),
     word("resource_type", 56, "resource type name"),
     word("nucleus", 52, "nucleus"),
+    index("jobs_share_stats_compsite_idx", "computingSite"),
 )
 
 JobsDefined_Share_Stats = table(

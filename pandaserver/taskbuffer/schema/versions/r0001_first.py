@@ -49,6 +49,7 @@ def _declare(into: MetaData) -> None:
     sequence("ATLAS_PANDA.RETRYACTIONS_ID_SEQ", into=into)
     sequence("ATLAS_PANDA.RETRYERRORS_ID_SEQ", into=into)
     sequence("ATLAS_PANDAMETA.USERS_ID_SEQ", into=into)
+    sequence("ATLAS_PANDAMETA.PROXYKEY_ID_SEQ", into=into)
     sequence("ATLAS_DEFT.PRODSYS2_TASK_ID_SEQ", into=into)
     sequence("ATLAS_PANDA.HARVESTER_COMMAND_ID_SEQ", into=into)
     table(
@@ -385,6 +386,7 @@ def _declare(into: MetaData) -> None:
         number("workQueue_ID"),
         word("resource_type", 56),
         word("nucleus", 52),
+        index("jobs_share_stats_compsite_idx", "computingSite"),
         into=into,
     )
     table(
@@ -1624,6 +1626,19 @@ def _declare(into: MetaData) -> None:
         big("PandaID", key=True),
         time("modificationTime", required=True, default=EPOCH),
         clob("metadata"),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDAMETA.proxyKey",
+        "",
+        big("id", key=True),
+        word("DN", 100, required=True),
+        word("credName", 40, required=True),
+        time("created", required=True, default=NOW_UTC),
+        time("expires", required=True, default=EPOCH),
+        word("origin", 80, required=True),
+        word("myProxy", 80, required=True),
+        index("proxykey_dn_idx", "DN"),
         into=into,
     )
     table(
