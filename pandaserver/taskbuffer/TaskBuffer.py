@@ -38,6 +38,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     metric,
     parameter,
     pilot_token,
+    proxy_key,
     retention,
     retry_rule,
     sandbox,
@@ -195,6 +196,8 @@ class TaskBuffer:
     send_command_to_job = proxied(job_command.send_command_to_job)
     makePilotToken = proxied(pilot_token.make_pilot_token)
     isPilotToken = proxied(pilot_token.is_pilot_token)
+    registerProxyKey = proxied(proxy_key.register_proxy_key)
+    getProxyKeys = proxied(proxy_key.get_proxy_keys)
     updateWorkerNode = proxied(worker_node.see_worker_node)
     updateWorkerNodeGPU = proxied(worker_node.see_worker_node_gpu)
 
@@ -248,6 +251,7 @@ class TaskBuffer:
 
     # -- statistics and parameters
     getJobCounts = proxied(job_statistics_counts.job_counts)
+    refreshJobCounts = proxied(job_statistics_counts.refresh_job_counts)
     getEndedJobCounts = proxied(job_statistics_counts.ended_job_counts)
     countJobs = proxied(job_statistics_counts.count_jobs)
     refreshShareStatistics = proxied(job_statistics.refresh_share_statistics)

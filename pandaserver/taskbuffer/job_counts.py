@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
 #: States that every queue has in statistics, at least with 0.
@@ -24,6 +24,14 @@ class JobCount(NamedTuple):
     resource_type: str
     status: str
     jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Jobs as they were counted, unless it is the caller's turn to count them."""
+
+    counts: list[JobCount] = field(default_factory=list)
+    is_due: bool = False
 
 
 @dataclass(frozen=True, slots=True)

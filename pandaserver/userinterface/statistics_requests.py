@@ -39,7 +39,8 @@ Window = Annotated[
 
 def _live(call: Call) -> list[JobCount]:
     refuse_anonymous_readers(call)
-    return call.task_buffer.within(call.remaining()).getJobCounts()
+    snapshot = call.task_buffer.within(call.remaining()).getJobCounts()
+    return call.task_buffer.within(call.remaining()).refreshJobCounts() if snapshot.is_due else snapshot.counts
 
 
 def _with_ended(call: Call, minutes: int | None) -> list[JobCount]:

@@ -13,7 +13,7 @@ from pandaserver.taskbuffer.job_counts import ALWAYS, CountedJobs, JobCount, nes
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from pandaserver.taskbuffer.transaction import Transaction
-from tests.db.crowd import put_jobs, statements_of
+from tests.db.crowd import insert, put_jobs, statements_of
 
 
 @operation(timeout=60)
@@ -30,8 +30,14 @@ def age(tbuf: TaskBuffer, snapshot: float, begun: float) -> None:
     tbuf.caller.call(age_counts_for_test, (snapshot, begun), {})
 
 
+def counts(tbuf: TaskBuffer) -> list[JobCount]:
+    """Ask as requests do."""
+    snapshot = tbuf.getJobCounts()
+    return tbuf.refreshJobCounts() if snapshot.is_due else snapshot.counts
+
+
 def running(tbuf: TaskBuffer) -> int:
-    found: dict[str, Any] = nested(tbuf.getJobCounts(), ("site",), ALWAYS)
+    found: dict[str, Any] = nested(counts(tbuf), ("site",), ALWAYS)
     number: int = found.get("TEST_PQ", {}).get("running", 0)
     return number
 
@@ -40,7 +46,7 @@ def test_jobs_are_counted_by_what_they_are(tbuf: TaskBuffer) -> None:
     put_jobs(tbuf, 2, "running", prodSourceLabel="managed", resource_type="SCORE", processingType="simul")
     put_jobs(tbuf, 1, "defined", cloud=None, resource_type=None)
     put_jobs(tbuf, 1, "finished")
-    assert sorted(tbuf.getJobCounts()) == [
+    assert sorted(counts(tbuf)) == [
         JobCount("TEST_PQ", "", "user", "panda-client", "", "defined", 1),
         JobCount("TEST_PQ", "TEST", "managed", "simul", "SCORE", "running", 2),
     ]
@@ -66,9 +72,31 @@ def test_while_one_counts_the_others_are_told_what_is_known(tbuf: TaskBuffer) ->
     assert running(tbuf) == 2
 
 
+def test_nobody_waits_for_who_counts(tbuf: TaskBuffer) -> None:
+    put_jobs(tbuf, 1, "running")
+    assert running(tbuf) == 1
+    age(tbuf, 61, 61)
+    assert [tbuf.getJobCounts().is_due for _ in range(3)] == [True, False, False]
+
+
+def test_of_two_snapshots_the_newer_counts(tbuf: TaskBuffer) -> None:
+    put_jobs(tbuf, 2, "running")
+    assert running(tbuf) == 2
+    old = {"ts": naive_utcnow() - timedelta(seconds=30), "computingSite": "TEST_PQ", "jobStatus": "running", "nJobs": 9}
+    insert(tbuf, "PANDA.panda_job_counts", old)
+    tbuf.caller.call(forget_for_test, (), {})
+    assert running(tbuf) == 2
+
+
+@operation(timeout=60)
+def forget_for_test(tx: Transaction) -> None:
+    """Let the connection forget what it remembers."""
+    tx.memory.clear()
+
+
 def test_a_connection_remembers(tbuf: TaskBuffer) -> None:
     put_jobs(tbuf, 3, "running")
-    tbuf.getJobCounts()
+    counts(tbuf)
     assert statements_of(tbuf, "job_counts") == 0
     tbuf.getEndedJobCounts(60)
     assert statements_of(tbuf, "ended_job_counts", 60) == 0

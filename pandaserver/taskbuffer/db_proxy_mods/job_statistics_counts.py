@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from time import monotonic
 from typing import Any, Final
 
-from pandaserver.taskbuffer.db_proxy_mods.remembered import remembered
-from pandaserver.taskbuffer.job_counts import CountedJobs, JobCount
+from pandaserver.taskbuffer.job_counts import CountedJobs, JobCount, Snapshot
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.states import ACTIVE, ARCHIVED, DEFINED
 from pandaserver.taskbuffer.transaction import Transaction
@@ -53,37 +52,49 @@ AGE: Final = f"""
     FROM ATLAS_PANDA.panda_job_counts
 """
 
-READ: Final = f"SELECT {_GROUP}, nJobs FROM ATLAS_PANDA.panda_job_counts"
+#: Two that counted at once, because one was slow, leave two snapshots.
+READ: Final = f"""
+    SELECT {_GROUP}, nJobs FROM ATLAS_PANDA.panda_job_counts
+    WHERE ts = (SELECT MAX(c.ts) FROM ATLAS_PANDA.panda_job_counts c)
+"""
 
 CLEAR: Final = "DELETE FROM ATLAS_PANDA.panda_job_counts"
 
-_FRESH, _OLD = 0, 1
+_FRESH, _USELESS = 0, 2
 
 
 @operation(timeout=60)
-def job_counts(tx: Transaction) -> list[JobCount]:
-    """Count the jobs that have not ended, as they were about a minute ago at most."""
-    return remembered(tx, _MEMORY, LIFETIME, _snapshot)
+def job_counts(tx: Transaction) -> Snapshot:
+    """Return the jobs that have not ended as they were about a minute ago, and whether the caller shall count anew.
 
-
-def _snapshot(tx: Transaction) -> list[JobCount]:
+    The turn to count is given to one caller in a minute, and kept by this commit: nobody waits for who counts.
+    """
+    kept: tuple[float, list[JobCount]] | None = tx.memory.get(_MEMORY)
+    if kept is not None and kept[0] > monotonic():
+        return Snapshot(kept[1])
     age = tx.value(AGE)
-    if age == _FRESH:
-        return _counts(tx.rows(READ))
-    ours = tx.lock_process(_NAME, tx.settings.hostname, period=OLD)
-    if age == _OLD and not ours:
-        return _counts(tx.rows(READ))
-    counts = _counts([row for text in COUNT.values() for row in tx.rows(text)])
-    if ours:
-        _replace(tx, counts)
-    return counts
+    if age != _FRESH and tx.lock_process(_NAME, tx.settings.hostname, period=OLD):
+        return Snapshot(is_due=True)
+    return Snapshot(_remember(tx, _counts(tx.rows(READ)) if age != _USELESS else _count(tx)))
 
 
-def _replace(tx: Transaction, counts: Sequence[JobCount]) -> None:
-    now = tx.now()
+@operation(timeout=120)
+def refresh_job_counts(tx: Transaction) -> list[JobCount]:
+    """Count the jobs that have not ended, and make that the snapshot for everybody."""
+    now, counts = tx.now(), _count(tx)
     tx.change(CLEAR)
     names = (*_GROUP.split(", "), "nJobs")
     tx.insert("ATLAS_PANDA.panda_job_counts", [{"ts": now, **dict(zip(names, count, strict=True))} for count in counts])
+    return _remember(tx, counts)
+
+
+def _count(tx: Transaction) -> list[JobCount]:
+    return _counts([row for text in COUNT.values() for row in tx.rows(text)])
+
+
+def _remember(tx: Transaction, counts: list[JobCount]) -> list[JobCount]:
+    tx.memory[_MEMORY] = (monotonic() + LIFETIME, counts)
+    return counts
 
 
 def _counts(rows: Sequence[tuple[Any, ...]]) -> list[JobCount]:
