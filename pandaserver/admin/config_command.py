@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -33,9 +34,9 @@ def check_config(show: bool, directory: Path | None) -> None:
     findings = [*config.findings, *unusable_plugins(config), *missing_modules(config)]
     for finding in findings:
         click.echo(str(finding), err=True)
-    errors = sum(finding.severity is Severity.error for finding in findings)
-    click.echo(f"errors={errors} warnings={len(findings) - errors}")
-    sys.exit(1 if errors else 0)
+    count = Counter(finding.severity for finding in findings)
+    click.echo(f"errors={count[Severity.error]} warnings={count[Severity.warning]} notes={count[Severity.note]}")
+    sys.exit(1 if count[Severity.error] else 0)
 
 
 def shown(config: PandaConfig) -> Iterator[str]:

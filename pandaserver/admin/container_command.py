@@ -36,7 +36,7 @@ def run(grace: float, max_log: int) -> None:
     for file in config.files:
         log.info(f"configuration read file={file}")
     for finding in config.findings:
-        log.warning(f"configuration {finding}")
+        log.log(finding.severity.log_level, f"configuration {finding}")
     try:
         files = server.files_of(os.environ)
         services = server.services(config, files)

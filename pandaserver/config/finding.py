@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from difflib import get_close_matches
@@ -11,10 +12,16 @@ from pandaserver.srvcore.errors import PandaError
 
 
 class Severity(StrEnum):
-    """An error prevents the start of the program that needs the section; a warning does not."""
+    """An error prevents the start of the program that needs the section; a warning does not; a note tells a fact."""
 
     error = "error"
     warning = "warning"
+    note = "note"
+
+    @property
+    def log_level(self) -> int:
+        """The level at which programs that start log it."""
+        return logging.INFO if self is Severity.note else logging.WARNING
 
 
 @dataclass(frozen=True, slots=True)

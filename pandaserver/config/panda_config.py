@@ -20,7 +20,7 @@ from pandaserver.config.plugins import plugin_for
 from pandaserver.config.reading import read
 from pandaserver.config.report import Unreadable
 from pandaserver.config.settings import DaemonSettings, LoggerSettings, ServerSettings
-from pandaserver.config.unused_settings import FOREIGN_SECTIONS, UNUSED
+from pandaserver.config.unused_settings import CHECKED, FOREIGN_SECTIONS, UNUSED
 from pandaserver.config.values import ABOUT, About
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
@@ -154,7 +154,10 @@ def _settings(kind: type[S], sections: Sections, findings: list[Finding], source
                 report(error.message, error.suggestion)
             else:
                 sources[kind.SECTION, key] = f"{value.file}:{value.line}"
-        elif key not in UNUSED[kind.SECTION]:
+        elif reason := UNUSED[kind.SECTION].get(key):
+            if key not in CHECKED:
+                _Reporter(value, kind.SECTION, key, findings)(f"has no effect here: {reason}", severity=Severity.note)
+        else:
             hint = did_you_mean(key, [*by_key, *UNUSED[kind.SECTION]])
             _Reporter(value, kind.SECTION, key, findings)("is not a known setting", hint, severity=Severity.warning)
     return kind(**chosen)

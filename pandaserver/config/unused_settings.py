@@ -1,4 +1,4 @@
-"""Keys that older configuration files contain and that change nothing here. They are accepted without a word."""
+"""Keys that older configuration files contain and that change nothing here: accepted, with a note that says why."""
 
 from __future__ import annotations
 
@@ -11,6 +11,9 @@ _PROXIES: Final = "Proxies are not handed out with jobs; who may have one asks f
 _CHECKPOINTS: Final = "This server takes no checkpoints of payloads yet."
 _HELPERS: Final = "Helper processes find the code and their home by themselves."
 _EVENT_INDEX: Final = "The server does not ask the event index."
+
+#: Those whose value is looked at nevertheless.
+CHECKED: Final = frozenset({"schemaJEDI"})
 
 #: Section -> key -> why it has no effect.
 UNUSED: Final[Mapping[str, Mapping[str, str]]] = {

@@ -118,7 +118,7 @@ def _run(config: PandaConfig, pidfile: PidFile | None) -> int:
     for file in config.files:
         log.info(f"configuration read file={file}")
     for finding in config.findings:
-        log.warning(f"configuration {finding}")
+        log.log(finding.severity.log_level, f"configuration {finding}")
     status = StatusFile(status_file(os.environ, config.logger), log)
     service = ServiceManager(os.environ, log)
     if pidfile is None:

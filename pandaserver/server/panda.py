@@ -51,7 +51,7 @@ def _from_environment() -> Wsgi:
     logger = PandaLogger.getLogger("Entry")
     logger.info("PID=%d starts with the configuration of %s", os.getpid(), ", ".join(config.files))
     for finding in config.findings:
-        logger.warning("configuration: %s", finding)
+        logger.log(finding.severity.log_level, "configuration: %s", finding)
     config.require("server", "logger")
     if config.server.metrics_dir is None:
         return create_application(config)

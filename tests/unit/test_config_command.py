@@ -35,14 +35,14 @@ def test_a_good_configuration_exits_with_0(tmp_path: Path) -> None:
     assert result.stdout.splitlines() == [
         f"read {tmp_path}/panda_server.cfg",
         f"read {tmp_path}/panda_common.cfg",
-        "errors=0 warnings=0",
+        "errors=0 warnings=0 notes=0",
     ]
 
 
 def test_an_error_exits_with_1_and_all_mistakes_are_printed(tmp_path: Path) -> None:
     result = check(tmp_path, GOOD + "n_proc = 0\nperiodd = 1\n")
     assert result.exit_code == 1
-    assert result.stdout.endswith("errors=1 warnings=1\n")
+    assert result.stdout.endswith("errors=1 warnings=1 notes=0\n")
     assert result.stderr.splitlines() == [
         f"{tmp_path}/panda_server.cfg:11: error: [daemon] n_proc: 0 is too small (at least 1)",
         f"{tmp_path}/panda_server.cfg:12: warning: [daemon] periodd: is not a known setting",

@@ -122,8 +122,11 @@ def test_a_misspelt_key_names_the_nearest_one(place: Place) -> None:
     )
 
 
-def test_keys_without_effect_are_accepted_silently(place: Place) -> None:
-    assert place.load(GOOD + "useFastCGI = False\ndq2_dir = /x\nemailPass = FIXME").findings == ()
+def test_a_key_without_effect_is_accepted_and_said_to_have_none(place: Place) -> None:
+    found = place.finding(GOOD + "useFastCGI = False")
+    assert (found.severity, found.key) == (Severity.note, "useFastCGI")
+    assert found.message == "has no effect here: The server is a WSGI application."
+    assert place.load(GOOD + "schemaJEDI = ATLAS_PANDA").findings == (), "it is looked at"
 
 
 def test_sections_of_other_programs_are_accepted_silently(place: Place) -> None:
