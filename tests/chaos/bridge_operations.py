@@ -9,7 +9,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from pandacommon.pandalogger.context import request_id
+from pandacommon.pandalogger.context import remote_address, request_id
 from pandaserver.srvcore.errors import Conflict, Unavailable
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
@@ -26,8 +26,8 @@ def bridge_pid(tx: Transaction) -> int:
 
 
 @operation(timeout=60)
-def bridge_request_id(tx: Transaction) -> str:
-    return request_id.get()
+def bridge_request_id(tx: Transaction) -> tuple[str, str]:
+    return request_id.get(), remote_address.get()
 
 
 @operation(timeout=60)

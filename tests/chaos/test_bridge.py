@@ -15,7 +15,7 @@ from typing import Any
 import psutil
 import pytest
 
-from pandacommon.pandalogger.context import request_id
+from pandacommon.pandalogger.context import remote_address, request_id
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.config.logger_settings import LoggerSettings
 from pandaserver.srvcore.errors import BadRequest, Conflict, OutcomeUnknown, Unavailable
@@ -89,12 +89,14 @@ def test_eight_megabytes_travel_both_ways(bridge: ConBridge) -> None:
     assert call(bridge, ops.bridge_echo, EIGHT_MB) == EIGHT_MB
 
 
-def test_the_request_id_travels_with_the_call(bridge: ConBridge) -> None:
+def test_request_and_address_travel_with_the_call(bridge: ConBridge) -> None:
     token = request_id.set("abc-1")
+    calling = remote_address.set("192.0.2.7")
     try:
-        assert call(bridge, ops.bridge_request_id) == "abc-1"
+        assert call(bridge, ops.bridge_request_id) == ("abc-1", "192.0.2.7")
     finally:
         request_id.reset(token)
+        remote_address.reset(calling)
 
 
 # --- deadlines

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import repeat
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pandaserver.srvcore import oidc_keys
 from pandaserver.srvcore.errors import ExternalError, NotAuthenticated
 from pandaserver.srvcore.oidc_keys import LIFETIME, OUTAGE, PAUSE, IssuerKeys, fetch_json
 from pandaserver.srvcore.oidc_utils import OidcTokens
@@ -147,3 +152,43 @@ def test_keys_come_over_https_only(url: str) -> None:
 def test_a_development_issuer_may_be_a_file(tmp_path: Path) -> None:
     (tmp_path / "doc.json").write_text('{"issuer": "x"}')
     assert fetch_json((tmp_path / "doc.json").as_uri()) == {"issuer": "x"}
+
+
+class _Odd(BaseHTTPRequestHandler):
+    """An issuer that answers in ways that cost time or memory, or that lead elsewhere."""
+
+    def do_GET(self) -> None:
+        self.send_response(302 if self.path == "/elsewhere" else 200)
+        self.send_header("Location", "file:///etc/passwd")
+        self.end_headers()
+        with suppress(OSError):  # the other end has had enough
+            for piece in {"/large": [b"x" * 2**16] * 17, "/slow": repeat(b" ")}.get(self.path, ()):
+                self.wfile.write(piece)
+                self.server.closing.wait(0.05 if self.path == "/slow" else 0)  # type: ignore[attr-defined]
+
+    def log_message(self, *_: object) -> None:
+        """Say nothing."""
+
+
+@pytest.fixture
+def odd_issuer() -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Odd)
+    server.closing = threading.Event()  # type: ignore[attr-defined]
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_address[1]}"
+    server.closing.set()  # type: ignore[attr-defined]
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("path", "reason"), [("/slow", "no answer within"), ("/large", "larger than"), ("/elsewhere", "HTTP status 302")]
+)
+def test_an_odd_issuer_costs_a_bounded_time_and_leads_nowhere(
+    odd_issuer: str, path: str, reason: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(oidc_keys, "FETCH_TIMEOUT", 0.5 if path == "/slow" else 5.0)
+    with pytest.raises(ExternalError, match=reason):
+        fetch_json(odd_issuer + path)
