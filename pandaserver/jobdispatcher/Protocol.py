@@ -62,7 +62,7 @@ class Surroundings:
     n_sent: int = 0
     secrets: str | None = None
     pilot_secrets: str | None = None
-    with_proxy_key: bool = False
+    proxy_key: tuple[str, str] | None = None  # name of the owner's credential and its MyProxy server; None: not asked
 
 
 def job_map(job: JobSpec, sites: Sites, around: Surroundings = Surroundings()) -> dict[str, Any]:
@@ -182,8 +182,8 @@ def _private(job: JobSpec, around: Surroundings) -> dict[str, Any]:
         found["secrets"] = around.secrets
     if around.pilot_secrets is not None and has_flag(job.specialHandling, "debug"):
         found["pilotSecrets"] = around.pilot_secrets
-    if around.with_proxy_key:  # proxies are not kept here, so the names are always unknown
-        found |= {"credname": "", "myproxy": ""}
+    if around.proxy_key is not None:
+        found |= dict(zip(("credname", "myproxy"), around.proxy_key, strict=True))
     return found
 
 

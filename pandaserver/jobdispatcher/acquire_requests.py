@@ -10,8 +10,9 @@ from pandaserver.api.answering import Envelope, PilotReply, pilot_answer
 from pandaserver.api.registry import AlsoText, AtLeast, Auth, Call, Door, Wire, request
 from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, require_valid_token, task_buffer_for
 from pandaserver.jobdispatcher.Protocol import SC_NO_JOBS, SC_SUCCESS, Surroundings, job_map
-from pandaserver.srvcore.errors import Forbidden
+from pandaserver.srvcore.errors import DatabaseError, Forbidden
 from pandaserver.srvcore.principal import clean_name
+from pandaserver.taskbuffer.db_proxy_mods.proxy_key import ProxyKey
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.requests import MAX_JOBS, Acquired, JobRequest, Selection
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
@@ -101,8 +102,8 @@ def acquire_jobs(
     acquired = task_buffer_for(call, timeout).getJobs(wanted)
     log = LogWrapper(_logger, f"<site={site_name}>")
     log.info(f"gave {len(acquired.jobs)} of {wanted.n_jobs} jobs label={label} node={node} {_named(acquired)}")
-    with_key = pilot and get_proxy_key == "True"
-    maps = [job_map(job, call.sites, _surroundings(acquired, job, with_key)) for job in acquired.jobs]
+    keys = _proxy_keys(call, acquired) if pilot and get_proxy_key == "True" else None
+    maps = [job_map(job, call.sites, _surroundings(acquired, job, keys)) for job in acquired.jobs]
     if not maps:
         return _no_jobs(call)
     if n_jobs is None and call.door is Door.LEGACY:
@@ -126,12 +127,23 @@ def selection_of(site: SiteSpec, label: str | None, element: str | None, job_typ
     return Selection.exact
 
 
-def _surroundings(acquired: Acquired, job: JobSpec, with_key: bool) -> Surroundings:
+def _proxy_keys(call: Call, acquired: Acquired) -> dict[str, ProxyKey]:
+    """Return what the owners of the jobs registered. The jobs are given out, so a failure costs the names only."""
+    owners = sorted({job.prodUserID for job in acquired.jobs if job.prodUserID})
+    try:
+        return call.task_buffer.within(call.remaining()).getProxyKeys(owners) if owners else {}
+    except DatabaseError as problem:
+        _logger.warning(f"jobs go without the names of proxies: {problem.message}")
+        return {}
+
+
+def _surroundings(acquired: Acquired, job: JobSpec, keys: dict[str, ProxyKey] | None) -> Surroundings:
+    key = keys.get(job.prodUserID or "") if keys else None
     return Surroundings(
         n_sent=acquired.n_sent,
         secrets=acquired.secrets.get(job.prodUserName or ""),
         pilot_secrets=acquired.pilot_secrets,
-        with_proxy_key=with_key,
+        proxy_key=None if keys is None else (key.credname, key.myproxy) if key else ("", ""),
     )
 
 

@@ -207,7 +207,8 @@ def test_each_parameter_becomes_its_filter(
     assert getattr(request_of(task_buffer), field) == expected
 
 
-def test_the_key_of_a_proxy_is_always_unknown(server: Client) -> None:
+def test_a_proxy_that_nobody_registered_has_an_empty_name(server: Client, task_buffer: FakeTaskBuffer) -> None:
+    task_buffer.answers["getProxyKeys"] = {}
     reply = with_json(server, "getJob", siteName="TEST_PQ", getProxyKey="True")
     assert (reply["credname"], reply["myproxy"]) == ("", "")
     assert "credname" not in with_json(server, "getJob", siteName="TEST_PQ", getProxyKey="False")

@@ -1,15 +1,17 @@
-"""Secrets of users, one at a time; permissions of users; tokens of old pilots."""
+"""Secrets of users, one at a time; permissions of users; tokens of old pilots; names of proxies."""
 
 from __future__ import annotations
 
 import json
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from typing import Any
 
 import pytest
 
 from pandaserver.srvcore.errors import BadRequest, Conflict
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.db_proxy_mods.proxy_key import ProxyKey
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from tests.db.crowd import insert, query
@@ -116,3 +118,14 @@ def test_an_expired_token_is_refused_and_forgotten(tbuf: TaskBuffer, monkeypatch
     monkeypatch.undo()
     tbuf.makePilotToken("/CN=Pat", "sched", None)
     assert len(query(tbuf, "SELECT token FROM ATLAS_PANDA.panda_pilot_tokens")) == 1
+
+
+def test_the_last_name_of_a_proxy_counts_until_it_ends(tbuf: TaskBuffer) -> None:
+    dn, proxy = "/DC=org/CN=Jane Doe", "/DC=org/CN=Jane Doe/CN=1234/CN=proxy"
+    soon, past = datetime(2099, 1, 1), datetime(2001, 1, 1)
+    for name in ("old", "new"):
+        tbuf.registerProxyKey(proxy, ProxyKey(name, soon, "ui", "myproxy.example"))
+    tbuf.registerProxyKey("/CN=John Roe", ProxyKey("ended", past, "ui", "myproxy.example"))
+    found = tbuf.getProxyKeys([dn, proxy, "/CN=John Roe", "/CN=Nobody"])
+    assert found == dict.fromkeys((dn, proxy), ProxyKey("new", soon, "ui", "myproxy.example"))
+    assert len(query(tbuf, "SELECT id FROM ATLAS_PANDAMETA.proxyKey")) == 2

@@ -17,7 +17,11 @@ users = table(
     word("classP", 30),
     word("classXP", 30),
     word("sitePref", 60, "free"),
-    word("gridPref", 20, "permission letters: p proxy and access token, k key pair, t token key, s super user, g super group"),
+    word(
+        "gridPref",
+        20,
+        "permission letters: p proxy and access token, k key pair, t token key, s super user, g super group",
+    ),
     word("queuePref", 60),
     word("scriptCache", 100, "legacy"),
     word("types", 60),
@@ -71,6 +75,19 @@ userCacheUsage = table(
     big("fileSize", "bytes"),
     word("checksum", 36, "crc or similar"),
     word("aliasName", 256, "same content, other name"),
+)
+
+proxyKey = table(
+    "ATLAS_PANDAMETA.proxyKey",
+    "Names of credentials that users have left with a MyProxy server.",
+    big("id", "PROXYKEY_ID_SEQ", key=True),
+    word("DN", 100, "owner identity", required=True),
+    word("credName", 40, "name at the MyProxy server", required=True),
+    time("created", required=True, default=NOW_UTC),
+    time("expires", required=True, default=EPOCH),
+    word("origin", 80, "where it was made", required=True),
+    word("myProxy", 80, "MyProxy server", required=True),
+    index("proxykey_dn_idx", "DN"),
 )
 
 Secrets = table(
