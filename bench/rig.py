@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import socket
@@ -12,11 +13,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pandaserver
+from pandaserver.admin.site_files import SHARE_NUMBERS, SHARE_TEXTS
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.OraDBProxy import OraDBProxy
 from pandaserver.testing import sample_site
 from pandaserver.testing.development_issuer import VO
 from pandaserver.testing.instance import Instance, Options
+from pandaserver.testing.layout import Layout
 
 #: Where the modules of this package are imported from by processes with another account.
 CODE: Final = Path(pandaserver.__file__).resolve().parent.parent
@@ -39,8 +42,16 @@ WSGIScriptAlias {path} "{script}"
 
 #: Queues of the scenarios, each used by one of them.
 SPREAD: Final = tuple(f"BENCH_{number:03}" for number in range(200))
+#: Queues at which jobs of many shares wait, and the tree of those: branches with ten leaves each.
+WIDE: Final = tuple(f"WIDE_{number:03}" for number in range(500))
+BRANCHES: Final = 20
+LEAVES: Final = tuple(f"leaf_{number:03}" for number in range(10 * BRANCHES))
+
 SINGLE, RUNNING, SUBMITTED, CYCLED = "BENCH_SINGLE", "BENCH_RUNNING", "BENCH_SUBMITTED", "BENCH_CYCLED"
-QUEUES: Final = (*SPREAD, SINGLE, RUNNING, SUBMITTED, CYCLED)
+QUEUES: Final = (*SPREAD, *WIDE, SINGLE, RUNNING, SUBMITTED, CYCLED)
+
+#: How the names of the directories of runs begin.
+PREFIX: Final = "panda-bench-"
 
 #: Users who submit at the same time.
 USERS: Final = 32
@@ -91,15 +102,28 @@ class Rig(Instance):
         # Before the first request, because the server reads its queues once in ten minutes.
         proxy = self.proxy()
         proxy.call("store_queues", [{queue: _described(queue) for queue in QUEUES}])
+        proxy.call("replace_shares", [_shares()])
         proxy.close()
         super()._start_apache()
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove what a run left behind that was killed: an instance holds its lock for as long as it lives."""
+    for home in parent.glob(f"{PREFIX}*"):
+        try:
+            with Layout(home / "var").lock.open() as lock:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:  # it runs, it has not begun to, or it is somebody else's
+            continue
+        shutil.rmtree(home, ignore_errors=True)
 
 
 @contextmanager
 def started(database: str, directory: Path | None = None, web_processes: int = 2) -> Iterator[Rig]:
     """Give a running rig in a directory of its own, which is removed at the end."""
-    home = Path(tempfile.mkdtemp(prefix="panda-bench-", dir=directory))
+    home = Path(tempfile.mkdtemp(prefix=PREFIX, dir=directory))
     home.chmod(0o755)  # the service account has to get in
+    remove_abandoned(home.parent)
     try:
         rig = Rig(home / "var", database, web_processes)
         with rig:
@@ -110,6 +134,15 @@ def started(database: str, directory: Path | None = None, web_processes: int = 2
 
 def _described(queue: str) -> dict[str, Any]:
     return {**sample_site.QUEUE_DATA, "nickname": queue, "siteid": queue, "panda_resource": queue}
+
+
+def _shares() -> list[dict[str, Any]]:
+    """Return a tree with as many leaves as large experiments have, of different weights."""
+    branches = [{"name": f"branch_{n:02}", "value": 1 + n, "parent": None} for n in range(BRANCHES)]
+    leaves = [{"name": name, "value": 1 + n % 7, "parent": f"branch_{n // 10:02}"} for n, name in enumerate(LEAVES)]
+    unset = dict.fromkeys(SHARE_TEXTS) | dict.fromkeys(SHARE_NUMBERS)
+    # No rule accepts a submitted job, so that only copies made for it are in a share of their own.
+    return [{**unset, **row, "prodSourceLabel": "(?!)"} for row in (*branches, *leaves)]
 
 
 def _free_ports(count: int) -> Sequence[int]:

@@ -45,6 +45,7 @@ class DatabaseServer(ABC):
         self.durable = durable
         self.data = self.directory / "data"
         self.log = self.directory / "server.log"
+        self._unfinished = self.directory / "unfinished"
         self.port = 0
         self._user = user or ("nobody" if os.geteuid() == 0 else None)
         self._process: subprocess.Popen[bytes] | None = None
@@ -55,8 +56,11 @@ class DatabaseServer(ABC):
         if self._user:
             account = pwd.getpwnam(self._user)
             os.chown(self.directory, account.pw_uid, account.pw_gid)
+        if self._unfinished.exists():  # whoever made it died at it
+            shutil.rmtree(self.data, ignore_errors=True)
         fresh = not self.data.exists()
         if fresh:
+            self._unfinished.touch()
             self._create()
         self.port = _free_port()
         with self.log.open("ab") as log:
@@ -71,6 +75,7 @@ class DatabaseServer(ABC):
         self._wait()
         if fresh:
             self._prepare()
+            self._unfinished.unlink()
         return self.settings
 
     def stop(self) -> None:

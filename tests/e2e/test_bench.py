@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import socket
 import subprocess
 import sys
@@ -18,11 +19,12 @@ from bench.fill import Filler
 from bench.load import prepare
 from bench.measuring import Measured, Meter
 from bench.proc import CHILD, WEB, cpu_seconds, private_megabytes
-from bench.rig import CYCLED, SINGLE, SPREAD, SUBMITTED, Rig, started
+from bench.rig import CYCLED, PREFIX, SINGLE, SPREAD, SUBMITTED, Rig, remove_abandoned, started
 from bench.scenarios import Notes
 from bench.targets import judged
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
+from pandaserver.testing.layout import Layout
 
 ROOT = Path(__file__).parents[2]
 TINY = ("--backend", "sqlite", "--seconds", "0.2", "--concurrency", "2", "--waiting", "400")
@@ -166,3 +168,16 @@ def test_a_promise_is_judged_by_the_hello_beside_it() -> None:
     assert verdicts["whole cycle"] == "ok"
     assert verdicts["private memory of a web process"] == "MISSED"
     assert verdicts["private memory of a database child"] == "ok"
+
+
+def test_what_a_killed_run_left_behind_is_removed_by_the_next(tmp_path: Path) -> None:
+    dead, living = (Layout(tmp_path / f"{PREFIX}{name}" / "var") for name in ("dead", "living"))
+    for layout in (dead, living):
+        layout.home.mkdir(parents=True)
+        layout.lock.touch()
+    beginning = tmp_path / f"{PREFIX}beginning"
+    beginning.mkdir()
+    with living.lock.open() as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        remove_abandoned(tmp_path)
+    assert {path.name for path in tmp_path.iterdir()} == {f"{PREFIX}living", f"{PREFIX}beginning"}
