@@ -255,7 +255,7 @@ def authorise(route: Route, door: Door, principal: Principal) -> None:
         raise Forbidden("SSL secure connection is required", status_code=60)
     if principal.is_limited and (rule in (Auth.USER, Auth.PRODUCTION) or door is Door.V1):
         raise Forbidden("SSL secure connection is required: a limited proxy is not enough", status_code=60)
-    if rule is Auth.PILOT and not principal.has_pilot_role:
+    if rule is Auth.PILOT and not principal.may_run_pilots:
         raise Forbidden("no production/pilot role in VOMS FQANs or non pilot owner", status_code=60)
     if rule is Auth.PRODUCTION and not principal.has_production_role:
         raise Forbidden("production role is required", status_code=60)

@@ -154,6 +154,11 @@ class ServerSettings:
         Path("/etc/grid-security/certificates"), "Directory of the CAs that stand behind those servers, as Apache's."
     )
     production_dns: tuple[str, ...] = setting((), "Parts of DNs whose owners act with the production role.")
+    pilot_vos: tuple[str, ...] = setting(
+        (),
+        "VOs all of whose members, by VOMS attribute, may run pilots, as earlier servers let those of atlas, osg, cms "
+        "and ams.",
+    )
     pilot_secrets: str = setting("pilot secrets", "Owner of the secrets that every pilot receives.")
 
     keyDir: Path | None = setting(

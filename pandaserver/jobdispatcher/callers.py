@@ -18,7 +18,7 @@ LONGEST: Final = 300
 
 def is_pilot(call: Call, site: SiteSpec) -> bool:
     """Tell whether the caller runs pilots: by role, or as an owner of pilots of that queue."""
-    return call.principal.has_pilot_role or (not call.principal.is_anonymous and call.principal.dn in site.pilot_owners)
+    return call.principal.may_run_pilots or (not call.principal.is_anonymous and call.principal.dn in site.pilot_owners)
 
 
 def require_pilot(call: Call, site_name: str | None) -> None:

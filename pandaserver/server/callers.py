@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from pandaserver.srvcore.caching import CachedObject
@@ -35,9 +36,11 @@ class Callers:
         banned: Callable[[], Collection[str]],
         logger: logging.Logger,
         proxies: ProxyReader | None = None,
+        pilot_vos: Sequence[str] = (),
     ) -> None:
         self._production_dns = production_dns
         self._proxies = proxies or ProxyReader()
+        self._pilot_groups = tuple(f"/{vo}/" for vo in pilot_vos)
         self._tokens = tokens
         self._banned: CachedObject[Collection[str]] = CachedObject(
             banned, BAN_LIFETIME, on_failure=lambda e: logger.warning("the list of banned users is kept: %s", e)
@@ -45,6 +48,11 @@ class Callers:
 
     def authenticate(self, environ: Mapping[str, Any]) -> Principal:
         """Return the caller. A token that came is valid or refused, also beside a certificate."""
+        principal = self._credentials(environ)
+        is_member = any(f"{fqan}/".startswith(self._pilot_groups) for fqan in principal.fqans)
+        return replace(principal, in_pilot_vo=True) if self._pilot_groups and is_member else principal
+
+    def _credentials(self, environ: Mapping[str, Any]) -> Principal:
         principal = principal_from_environ(environ, self._production_dns, self._proxies)
         offered = environ.get("HTTP_AUTHORIZATION", "")
         if self._tokens is None or not offered.lower().startswith(_SCHEME):

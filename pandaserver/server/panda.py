@@ -90,6 +90,7 @@ def create_application(
             source_of_bans(tbuf, settings.ban_list_url, min(PATIENCE, settings.dbtimeout)),
             logger,
             make_proxies(settings),
+            settings.pilot_vos,
         ),
         logger=logger,
         pilot_logger=PandaLogger.getLogger("PilotRequests"),

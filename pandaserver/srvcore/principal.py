@@ -30,6 +30,7 @@ class Principal:
     is_limited: bool = False
     has_production_role: bool = False
     has_pilot_role: bool = False
+    in_pilot_vo: bool = False  # member of a VO all of whose members may run pilots here
     production_groups: tuple[str, ...] = ()  # working groups whose jobs the caller may kill
     working_group: str | None = None  # the first group in which the caller has the production role
     raw_dn: str = ""  # as the web server gave it
@@ -39,6 +40,11 @@ class Principal:
     def is_anonymous(self) -> bool:
         """Whether no credential came with the request."""
         return not self.dn
+
+    @property
+    def may_run_pilots(self) -> bool:
+        """Whether the caller may ask what pilots ask; making tokens for them takes the role itself."""
+        return self.has_pilot_role or self.in_pilot_vo
 
     @classmethod
     def of(
