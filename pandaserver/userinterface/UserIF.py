@@ -19,6 +19,7 @@ from pandaserver.userinterface.job_requests import (
 )
 from pandaserver.userinterface.proxy_key_requests import get_proxy_key, register_proxy_key
 from pandaserver.userinterface.secret_requests import get_user_secrets, set_user_secret
+from pandaserver.userinterface.site_requests import get_site_specs
 from pandaserver.userinterface.statistics_requests import (
     active_jobs_by_site,
     active_jobs_by_site_in_detail,
@@ -37,6 +38,7 @@ __all__ = [
     "describe_jobs",
     "get_banned_users",
     "get_proxy_key",
+    "get_site_specs",
     "get_user_secrets",
     "job_statistics_per_site",
     "jobs_by_cloud",
