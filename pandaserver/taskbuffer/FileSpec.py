@@ -37,6 +37,10 @@ class FileSpec:
     fileID: int | None = None  # server only
     attemptNr: int | None = None  # server only
 
+    def dump_to_json_serializable(self) -> list[Any]:
+        """Return the values in wire order; the last place is that of the job, as the client library has it."""
+        return [*_values_of(self), None]
+
     def __reduce__(self) -> tuple[Any, ...]:
         return FileSpec, _values_of(self)
 

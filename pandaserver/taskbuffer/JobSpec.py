@@ -6,12 +6,13 @@ ever appended. ``None`` means unset on every floor; the word ``NULL`` exists onl
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from datetime import datetime
 from operator import attrgetter
 from typing import Any, Final
 
-from pandaserver.taskbuffer.FileSpec import FileSpec
+from pandaserver.taskbuffer.FileSpec import FILE_ATTRIBUTES, FileSpec
 
 
 @dataclass(slots=True, eq=False)
@@ -153,6 +154,28 @@ class JobSpec:
     def add_file(self, spec: FileSpec) -> None:
         """Append a file to this job."""
         self.Files.append(spec)
+
+    # In one environment with this package, the client library uses this class in place of its own.
+
+    addFile = add_file
+
+    def dump_to_json_serializable(self) -> list[Any]:
+        """Return the values in wire order, and those of the files at the end."""
+        values = [getattr(self, name) for name in JOB_ATTRIBUTES]
+        return [*values, [file.dump_to_json_serializable() for file in self.Files]]
+
+    def load_from_json_serializable(self, state: Sequence[Any]) -> None:
+        """Take over such values; the list of an older release is shorter."""
+        for name, value in zip(JOB_ATTRIBUTES, state[:-1], strict=False):
+            setattr(self, name, value)
+        self.Files = [FileSpec(*values[: len(FILE_ATTRIBUTES)]) for values in state[-1]]
+
+    def load_from_dict(self, values: Mapping[str, Any]) -> None:
+        """Take over a job as replies of v1 describe it."""
+        for name in JOB_ATTRIBUTES:
+            setattr(self, name, values.get(name))
+        files: Iterable[Mapping[str, Any]] = values.get("Files") or ()
+        self.Files = [FileSpec(*(file.get(name) for name in FILE_ATTRIBUTES)) for file in files]
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle as one tuple: frames carry many jobs, and a dictionary of 128 names costs more than the values."""
