@@ -22,7 +22,7 @@ def a_job(job: object, file: object) -> object:
     # The library's class stamps a change of the status with the time.
     for name, value in {"PandaID": 7, "jobStatus": "failed", "stateChangeTime": then, "creationTime": then}.items():
         setattr(job, name, value)
-    for name, value in {"lfn": "a.root", "fsize": 5, "type": "output"}.items():
+    for name, value in {"PandaID": 7, "lfn": "a.root", "fsize": 5, "type": "output"}.items():
         setattr(file, name, value)
     job.addFile(file)  # type: ignore[attr-defined]
     return job
