@@ -125,7 +125,7 @@ class StockPilot:
         shutil.chown(work, ACCOUNT, ACCOUNT)
         with output.open("ab") as log:
             return subprocess.Popen(
-                [*self._isolated(), *self._command(work, queue)],
+                [*self.isolated(), *self._command(work, queue)],
                 env={**self._environment(), **_worker_variables(worker)},
                 cwd=self._release.source,
                 stdin=subprocess.DEVNULL,
@@ -136,14 +136,14 @@ class StockPilot:
 
     def _check_isolation(self) -> None:
         """Refuse to run where the namespace or the account cannot be had, as in a container without the right."""
-        command = [*self._isolated(), "/bin/sh", "-c", "id -u; ls -d /proc/[0-9]* | wc -l"]
+        command = [*self.isolated(), "/bin/sh", "-c", "id -u; ls -d /proc/[0-9]* | wc -l"]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         user, _, processes = done.stdout.strip().partition("\n")
         if done.returncode or user != str(self._account.pw_uid) or int(processes) > _PROCESSES_SEEN:
             raise PilotUnavailable(f"the stock pilot cannot be isolated here: {done.stdout}{done.stderr}")
 
-    def _isolated(self) -> list[str]:
-        """A namespace in which the pilot sees only its own processes, and an account that has no others."""
+    def isolated(self) -> list[str]:
+        """Return what is put before a command, so that it sees only its own processes, and its account has no others."""
         return [
             *(program("setpriv"), "--pdeathsig", "TERM"),
             *(program("unshare"), "--fork", "--pid", "--mount-proc", "--kill-child"),

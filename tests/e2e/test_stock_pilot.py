@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import os
 import re
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
 
+import psutil
 import pytest
 
 from pandaserver.taskbuffer.ErrorCode import EC_Watcher
 from pandaserver.taskbuffer.states import TRANSITIONS
+from pandaserver.testing.stock_pilot import StockPilot, TokenIdentity
 from pandaserver.testing.stock_pilot_release import FORMER, NEWEST
 from tests.e2e.stock_matrix import DIAGONAL, EVERY, EXIT_CODE, Case, Result, run
 
@@ -25,6 +31,25 @@ ARROWS = {(arrow.source, arrow.target) for arrow in TRANSITIONS}
 
 def words(case: Case) -> str:
     return f"{case.version}-{case.identity}-{case.fate}"
+
+
+def test_nothing_of_a_pilot_survives_its_parent(directory: Path) -> None:
+    pilot = StockPilot(
+        directory / "pilot", directory / "store", http="http://localhost:1", identity=TokenIdentity("", "")
+    )
+    with subprocess.Popen([*pilot.isolated(), "sleep", "600"]) as parent:
+        wait_until(lambda: [p for p in psutil.Process(parent.pid).children(recursive=True) if p.name() == "sleep"])
+        offspring = psutil.Process(parent.pid).children(recursive=True)
+        parent.kill()
+    _, alive = psutil.wait_procs(offspring, timeout=20)
+    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+
+
+def wait_until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.fixture(scope="module")
