@@ -125,11 +125,23 @@ _TRAFFIC: Final = {
 }
 _RATE_NAMES: Final = frozenset(_snake(f"rate{what}") for what in _TRAFFIC)
 
+
+def _time_of(v1: str, name: str, meaning: str) -> Field:
+    return _text(v1, name, name, meaning, cast=_time, read=_text_or_nothing)
+
+
 REQUIRED: Final = inspect.Parameter.empty
 
 
-def _as_it_is(value: Any) -> Any:
-    return value
+def _code_or_nothing(value: Any) -> Any:
+    """Return an error code as it came, because text and number differ in what their sign means; junk is none."""
+    if isinstance(value, str):
+        return value if value.strip().removeprefix("-").isdecimal() else None
+    return value if isinstance(value, int) else None
+
+
+def _text_or_nothing(value: Any) -> Any:
+    return value if isinstance(value, str) and value.isprintable() else None
 
 
 _RATE_UNIT: Final = "kept as it is from the historical door, in kB from v1"
@@ -185,9 +197,17 @@ FIELDS: Final[tuple[Field, ...]] = (
     _text("grid", "grid", "grid", "grid flavour"),
     _text("source_site", "source_site", "sourceSite", "where a glidein came from"),
     _text("destination_site", "destination_site", "destinationSite", "where a glidein went to"),
-    _text("start_time", "startTime", "startTime", "beginning of the payload in UTC: YYYY-MM-DD HH:MM:SS", cast=_time),
-    _text("end_time", "endTime", "endTime", "end of the payload in UTC, in the same form", cast=_time),
-    Field("pilot_error_code", "pilotErrorCode", "pilotErrorCode", int | str | None, _RETRY, _unsigned, read=_as_it_is),
+    _time_of("start_time", "startTime", "beginning of the payload in UTC: YYYY-MM-DD HH:MM:SS"),
+    _time_of("end_time", "endTime", "end of the payload in UTC, in the same form"),
+    Field(
+        "pilot_error_code",
+        "pilotErrorCode",
+        "pilotErrorCode",
+        int | str | None,
+        _RETRY,
+        _unsigned,
+        read=_code_or_nothing,
+    ),
     _number("trans_exit_code", "transExitCode", "transExitCode", "exit code of the payload", _text_of_int),
     _number("exe_error_code", "exeErrorCode", "exeErrorCode", "error of the payload", _whole(INT_LIMIT)),
     _number("cpu_consumption_time", "cpuConsumptionTime", "cpuConsumptionTime", "CPU time in seconds", _whole()),
