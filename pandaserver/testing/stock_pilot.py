@@ -143,7 +143,7 @@ class StockPilot:
             raise PilotUnavailable(f"the stock pilot cannot be isolated here: {done.stdout}{done.stderr}")
 
     def isolated(self) -> list[str]:
-        """Return what is put before a command, so that it sees only its own processes, and its account has no others."""
+        """Return what stands before a command that is to see only its own processes, as an account without others."""
         return [
             *(program("setpriv"), "--pdeathsig", "TERM"),
             *(program("unshare"), "--fork", "--pid", "--mount-proc", "--kill-child"),

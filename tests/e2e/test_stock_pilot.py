@@ -42,7 +42,10 @@ def test_nothing_of_a_pilot_survives_its_parent(directory: Path) -> None:
         offspring = psutil.Process(parent.pid).children(recursive=True)
         parent.kill()
     _, alive = psutil.wait_procs(offspring, timeout=20)
-    assert [process for process in alive if process.status() != psutil.STATUS_ZOMBIE] == []
+    survivors = [process for process in alive if process.status() != psutil.STATUS_ZOMBIE]
+    for process in survivors:
+        process.kill()
+    assert survivors == []
 
 
 def wait_until(condition: Callable[[], object]) -> None:
