@@ -365,7 +365,7 @@ def test_every_request_leaves_one_line(client: Client, lines: pytest.LogCaptureF
     client.post("/server/panda/plain", data={"surprise": "1"}, environ_overrides=USER)
     (line,) = lines.messages
     assert " plain exec_time=0." in line
-    assert line.endswith("door=legacy status=200 bytes=4 caller=Jane Doe ignored=surprise")
+    assert line.endswith("door=legacy status=200 bytes=4 caller=Jane Doe address=- ignored=surprise")
 
 
 def test_pilots_leave_the_line_that_scripts_count(client: Client, lines: pytest.LogCaptureFixture) -> None:
