@@ -40,7 +40,6 @@ _TIDY: Final = {
 }
 #: Attempts to draw identifiers in a row.
 _DRAWS: Final = 3
-_REMAINDER: Final = {"postgres": "MOD(g.n, {n})", "sqlite": "g.n % {n}", "mysql": "MOD(g.n, {n})"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,18 +75,23 @@ def bench_count_waiting(tx: Transaction, queues: Sequence[str]) -> dict[str, int
 
 
 @operation(timeout=600)
-def bench_copy_job(tx: Transaction, source: int, count: int, queues: Sequence[str]) -> int:
-    """Make ``count`` copies of a job, at each of the queues in turn; return the first identifier."""
+def bench_copy_job(tx: Transaction, source: int, count: int, queues: Sequence[str], shares: Sequence[str] = ()) -> int:
+    """Make ``count`` copies of a job, at each of the queues and of each of the shares in turn; return the first number.
+
+    After a round of all queues the shares begin one further, so that every queue gets jobs of every share.
+    """
     first = _drawn(tx, "ATLAS_PANDA.JOBSDEFINED4_PANDAID_SEQ", count)
     files = int(tx.value(COUNT_FILES, PandaID=source))
     row = _drawn(tx, "ATLAS_PANDA.FILESTABLE4_ROW_ID_SEQ", count * files)
     backend = tx.cursor.dialect.backend
 
     def turn(n: int) -> str:
-        return _REMAINDER[backend].format(n=n)
+        return _remainder(backend, "g.n", n)
 
-    queue = _queue_expression(queues, turn(len(queues)))
+    queue = _name_expression(queues, turn(len(queues)))
     job = {"PandaID": f"{first} + g.n", "computingSite": queue, "currentPriority": f"1000 + {turn(_PRIORITIES)}"}
+    if shares:
+        job["gshare"] = _name_expression(shares, _remainder(backend, f"(g.n + g.n / {len(queues)})", len(shares)))
     file = {
         "row_ID": f"{row} + g.n * {files} + t.place",
         "PandaID": f"{first} + g.n",
@@ -116,11 +120,15 @@ def _copy(
     )
 
 
-def _queue_expression(queues: Sequence[str], number: str) -> str:
-    """Return SQL for the name of a queue; those of several end with their number in three digits."""
-    if len(queues) == 1:
-        return f"'{queues[0]}'"
-    return f"'{queues[0][:-3]}' || SUBSTR(CAST(1000 + {number} AS VARCHAR(4)), 2)"
+def _remainder(backend: str, number: str, divisor: int) -> str:
+    return f"{number} % {divisor}" if backend == "sqlite" else f"MOD({number}, {divisor})"
+
+
+def _name_expression(names: Sequence[str], number: str) -> str:
+    """Return SQL for one of the names; those of several end with their number in three digits."""
+    if len(names) == 1:
+        return f"'{names[0]}'"
+    return f"'{names[0][:-3]}' || SUBSTR(CAST(1000 + {number} AS VARCHAR(4)), 2)"
 
 
 def _drawn(tx: Transaction, sequence: str, count: int) -> int:
@@ -144,9 +152,9 @@ class Filler:
         """Give the connection back."""
         self._proxy.close()
 
-    def waiting(self, queues: Sequence[str], count: int) -> Loaded:
-        """Add jobs that wait at those queues."""
-        return self._copies(self._stored(queues[0]), count, queues)
+    def waiting(self, queues: Sequence[str], count: int, shares: Sequence[str] = ()) -> Loaded:
+        """Add jobs that wait at those queues, of those shares or of that of a submitted job."""
+        return self._copies(self._stored(queues[0]), count, queues, shares)
 
     def running(self, queue: str, count: int) -> Loaded:
         """Add jobs that pilots run."""
@@ -171,10 +179,10 @@ class Filler:
         finally:
             session.close()
 
-    def _copies(self, template: int, count: int, queues: Sequence[str]) -> Loaded:
+    def _copies(self, template: int, count: int, queues: Sequence[str], shares: Sequence[str] = ()) -> Loaded:
         started, first = time.monotonic(), 0
         for done in range(0, count, CHUNK):
-            arguments: list[Any] = [template, min(CHUNK, count - done), list(queues)]
+            arguments: list[Any] = [template, min(CHUNK, count - done), list(queues), list(shares)]
             start = self._proxy.call("bench_copy_job", arguments, timeout=600)
             first = first or start
         return Loaded(first, count, time.monotonic() - started)

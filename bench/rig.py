@@ -138,7 +138,9 @@ def _described(queue: str) -> dict[str, Any]:
 
 def _shares() -> list[dict[str, Any]]:
     """Return a tree with as many leaves as large experiments have, of different weights."""
-    branches = [{"name": f"branch_{n:02}", "value": 1 + n, "parent": None} for n in range(BRANCHES)]
+    branches: list[dict[str, Any]] = [
+        {"name": f"branch_{n:02}", "value": 1 + n, "parent": None} for n in range(BRANCHES)
+    ]
     leaves = [{"name": name, "value": 1 + n % 7, "parent": f"branch_{n // 10:02}"} for n, name in enumerate(LEAVES)]
     unset = dict.fromkeys(SHARE_TEXTS) | dict.fromkeys(SHARE_NUMBERS)
     # No rule accepts a submitted job, so that only copies made for it are in a share of their own.

@@ -12,10 +12,10 @@ from bench.disk import disk_milliseconds
 from bench.fill import Filler, Loaded
 from bench.measuring import DISAGREEMENT, Bare, Measured, Meter
 from bench.proc import private_megabytes
-from bench.rig import CYCLED, RUNNING, SINGLE, SPREAD, SUBMITTED, database_size
+from bench.rig import CYCLED, LEAVES, RUNNING, SINGLE, SPREAD, SUBMITTED, WIDE, database_size
 
 #: Names for --only, in the order in which they run.
-NAMES: Final = ("isAlive", "getJob", "heartbeat", "final", "submit", "cycle", "waiting")
+NAMES: Final = ("isAlive", "getJob", "heartbeat", "final", "submit", "cycle", "waiting", "shares")
 
 #: Attempt number of copied jobs, which nobody has retried.
 _ATTEMPT: Final = 0
@@ -129,12 +129,17 @@ class Scenarios:
                 if not known and (where == "1" or self._plan.spread_levels):
                     self.results.append(self._at_level(name, queues, level))
 
-    def _at_level(self, name: str, queues: Sequence[str], level: int) -> Measured:
+    def _shares(self) -> None:
+        """The fewest and the most waiting jobs, of 200 shares at 500 queues."""
+        for level in (min(self._plan.levels), max(self._plan.levels)):
+            self.results.append(self._at_level(f"getJob {level} of 200 shares", WIDE, level, LEAVES))
+
+    def _at_level(self, name: str, queues: Sequence[str], level: int, shares: Sequence[str] = ()) -> Measured:
         """Measure getJob in rounds that take few of the waiting jobs each."""
         most = max(1, min(_TAKEN, level // 2))
 
         def prepare() -> None:
-            self._top_up(queues, level + most // 2)
+            self._top_up(queues, level + most // 2, shares)
 
         bare = None
         if self._plan.with_bare:
@@ -195,15 +200,15 @@ class Scenarios:
         lfns = [spec.lfn for spec in shapes.client_job(RUNNING, 0).Files if spec.type != "input"]
         return {"ids": list(ids), "queue": RUNNING, "attempt": _ATTEMPT, "token": self._token, "lfns": lfns}
 
-    def _top_up(self, queues: Sequence[str], wanted: int) -> None:
+    def _top_up(self, queues: Sequence[str], wanted: int, shares: Sequence[str]) -> None:
         """Have so many jobs waiting, and at no queue less than its part."""
         least = -(-wanted // len(queues))
         missing = least - min(self._filler.count_waiting(queues).values())
         if missing > 0:
-            self._load(queues, missing * len(queues))
+            self._load(queues, missing * len(queues), shares)
 
-    def _load(self, queues: Sequence[str], count: int) -> Loaded:
-        loaded = self._filler.waiting(queues, count)
+    def _load(self, queues: Sequence[str], count: int, shares: Sequence[str] = ()) -> Loaded:
+        loaded = self._filler.waiting(queues, count, shares)
         self._filler.settle()
         if count >= 100_000:
             self._note(

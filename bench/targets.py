@@ -36,6 +36,8 @@ RATIOS: Final = (
 )
 #: A queue with a million waiting jobs, compared to one with a thousand.
 FEW, MANY, SLOWER = "getJob 1000 at 1", "getJob 1000000 at 1", 1.3
+#: The same with 200 shares at 500 queues.
+SHARES_FEW, SHARES_MANY, SHARES_SLOWER = "getJob 1000 of 200 shares", "getJob 1000000 of 200 shares", 1.5
 TAIL: Final = 20.0
 WEB_MB, CHILD_MB = 60.0, 45.0
 
@@ -47,9 +49,12 @@ def judged(results: Sequence[Measured], notes: Mapping[str, Notes]) -> list[str]
     for ratio in RATIOS:
         m = found.get((BACKEND, ratio.name, ratio.concurrency))
         lines.append(_line(ratio.what, ">=", ratio.least, m.jobs * m.rate / m.hello if m and m.hello else None))
-    few, many = (found.get((BACKEND, name, CONCURRENCY)) for name in (FEW, MANY))
-    slower = few.rate / many.rate if few and many and many.rate else None
-    lines.append(_line("getJob, 1 M waiting in a queue, slower than 1 k by", "<=", SLOWER, slower))
+    for what, few_name, many_name, limit in (
+        ("getJob, 1 M waiting in a queue, slower than 1 k by", FEW, MANY, SLOWER),
+        ("getJob, 1 M of 200 shares at 500 queues, than 1 k by", SHARES_FEW, SHARES_MANY, SHARES_SLOWER),
+    ):
+        few, many = (found.get((BACKEND, name, CONCURRENCY)) for name in (few_name, many_name))
+        lines.append(_line(what, "<=", limit, few.rate / many.rate if few and many and many.rate else None))
     tail = found.get(("sqlite", "heartbeat", WRITERS))
     ratio_of_tail = tail.p99 / tail.p50 if tail and tail.p50 else None
     lines.append(_line(f"SQLite, {WRITERS} writers: p99 of a heartbeat, in medians", "<=", TAIL, ratio_of_tail))
