@@ -131,7 +131,7 @@ class Scenarios:
 
     def _shares(self) -> None:
         """The fewest and the most waiting jobs, of 200 shares at 500 queues."""
-        for level in (min(self._plan.levels), max(self._plan.levels)):
+        for level in sorted({min(self._plan.levels), max(self._plan.levels)}):
             self.results.append(self._at_level(f"getJob {level} of 200 shares", WIDE, level, LEAVES))
 
     def _at_level(self, name: str, queues: Sequence[str], level: int, shares: Sequence[str] = ()) -> Measured:

@@ -31,6 +31,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     job_statistics,
     job_statistics_counts,
     job_submit,
+    job_throttle,
     job_update,
     job_watch,
     lease,
@@ -165,6 +166,10 @@ class TaskBuffer:
     # -- pilots: getting jobs, reporting about them, and what runs them
     getJobs = proxied(job_dispatch.acquire_jobs)
     forecastDispatch = proxied(share_forecast.forecast_dispatch)
+    throttleUserJobs = proxied(job_throttle.throttle_user_jobs)
+    releaseUserJobs = proxied(job_throttle.release_user_jobs)
+    throttleQueue = proxied(job_throttle.throttle_queue)
+    releaseQueue = proxied(job_throttle.release_queue)
     updateJobStatus = proxied(job_update.report_status)
     updateJobsInBulk = proxied(job_update.report_statuses)
     getJobStates = proxied(job_state.get_job_states)

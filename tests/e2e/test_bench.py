@@ -30,7 +30,7 @@ ROOT = Path(__file__).parents[2]
 TINY = ("--backend", "sqlite", "--seconds", "0.2", "--concurrency", "2", "--waiting", "400")
 ROWS = (
     *("hello", "isAlive", "getJob 400 at 200", "getJob 400 at 1", "heartbeat", "final update", "Adder", "submit 1"),
-    *("submit 100", "cycle"),
+    *("submit 100", "cycle", "getJob 400 of 200 shares"),
 )
 
 pytestmark = pytest.mark.slow
