@@ -138,6 +138,20 @@ def test_a_second_run_writes_no_row(configurator: Configurator, caplog: pytest.L
     assert all("added=0 changed=0 deleted=0" in line for line in stored)
 
 
+def test_pilots_get_what_is_stored_of_endpoints(configurator: Configurator) -> None:
+    configurator.run("sites")
+    endpoints = configurator.tbuf.loadEndpoints()
+    assert sorted(endpoints) == ["EXAMPLE-SITE_DATADISK", "EXAMPLE-SITE_TAPE", "OTHER-SITE_DATADISK"]
+    assert endpoints["EXAMPLE-SITE_TAPE"] == {
+        "name": "EXAMPLE-SITE_TAPE",
+        "site": "EXAMPLE-SITE",
+        "state": "ACTIVE",
+        "token": "EXAMPLEDATATAPE",
+        "type": "DATATAPE",
+        "is_tape": True,
+    }
+
+
 def test_the_site_mapper_understands_what_is_stored(configurator: Configurator) -> None:
     configurator.run("sites")
     configurator.run("json_dump")
