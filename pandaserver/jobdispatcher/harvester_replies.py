@@ -48,6 +48,12 @@ def optional_json_of(kind: type) -> Callable[[Any], Any]:
     return lambda raw: None if raw in ("", "null", "None") else read(raw)
 
 
+def require_name(harvester_id: str) -> None:
+    """Refuse an instance without a name: its rows would be nobody's."""
+    if not harvester_id:
+        raise BadRequest("the name of the harvester instance is empty")
+
+
 def pair(message: str) -> list[Any]:
     """Return how a method of the pair family says that something is wrong."""
     return [False, UNREADABLE if message.endswith(UNREADABLE) else message]

@@ -13,6 +13,7 @@ from pandaserver.jobdispatcher.harvester_replies import (
     json_of,
     optional_json_of,
     pair,
+    require_name,
     survives_database,
 )
 from pandaserver.jobdispatcher.harvester_values import (
@@ -54,6 +55,7 @@ def heartbeat(
 
     Its sender owns it then. Only callers with the pilot role take over what others own.
     """
+    require_name(harvester_id)
     said = data or {}
     beat = InstanceBeat(
         harvester_id,
@@ -91,6 +93,7 @@ def add_dialogs(
     ],
 ) -> Envelope:
     """Store what an instance complains about; a number that comes again replaces what it said before."""
+    require_name(harvester_id)
     rows = list(dialogs_of(dialogs))
     for start in range(0, len(rows), BATCH):
         part = rows[start : start + BATCH]
@@ -116,6 +119,7 @@ def update_service_metrics(
     metrics: Annotated[list[Any], Wire(read=json_of(list)), "lists of time, host, and measurements as JSON text"],
 ) -> Envelope:
     """Store how the machines of an instance are."""
+    require_name(harvester_id)
     rows = list(metrics_of(metrics))
     if rows:
         call.task_buffer.within(call.remaining()).updateServiceMetrics(harvester_id, rows)

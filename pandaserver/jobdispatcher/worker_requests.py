@@ -13,6 +13,7 @@ from pandaserver.jobdispatcher.harvester_replies import (
     NO_DATABASE,
     json_of,
     pair,
+    require_name,
     survives_database,
 )
 from pandaserver.jobdispatcher.harvester_values import counts_by_job_type, counts_of, worker_update
@@ -50,6 +51,7 @@ def update_workers(
     Jobs whose worker has ended before them fail, if their pilots report themselves (`syncLevel` 1). That takes the
     pilot role, or jobs of the caller's own.
     """
+    require_name(harvester_id)
     updates = [worker_update(item) for item in workers]
     usable = [update for update in updates if update is not None]
     owner = None if call.principal.has_pilot_role else call.principal.name
@@ -117,6 +119,7 @@ def report_worker_statistics_without_job_type(
 
 
 def _report(call: Call, harvester_id: str, queue: str, counts: Sequence[tuple[str, str, str, int]]) -> Envelope:
+    require_name(harvester_id)
     if not queue:
         raise BadRequest("the name of the queue is empty")
     call.task_buffer.within(call.remaining()).reportWorkerStats_jobtype(harvester_id, queue, counts)

@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
+from pandaserver.taskbuffer.compact import compact
+
 #: States from which no worker comes back.
 ENDED: Final = frozenset({"finished", "failed", "cancelled", "missed"})
 
@@ -37,6 +39,7 @@ TIME_COLUMNS: Final = ("submitTime", "startTime", "endTime")
 WORKER_COLUMNS: Final = (*TEXT_COLUMNS, *NUMBER_COLUMNS, *TIME_COLUMNS)
 
 
+@compact
 @dataclass(frozen=True, slots=True)
 class WorkerUpdate:
     """What an instance says about one worker. Columns that it does not name keep their value."""

@@ -226,10 +226,24 @@ def test_an_item_that_cannot_be_used_costs_the_others_nothing(
 ) -> None:
     pid = put_job(tbuf, "running", attemptNr=1)
     caller = harvester(server, generation)
-    odd: dict[str, Any] = {value: "x" for value in ("madeUp", "another")} | {"max_rss": [1], "maxRSS": {"a": 1}, "n_events": "ten"}
+    odd: dict[str, Any] = {value: "x" for value in ("madeUp", "another")} | {
+        "max_rss": [1],
+        "maxRSS": {"a": 1},
+        "n_events": "ten",
+    }
     heard = caller.update_jobs({pid: "running"}, **odd)
     assert [item["StatusCode"] for item in heard.data] == [0]
     assert query(tbuf, "SELECT cpuConsumptionTime FROM ATLAS_PANDA.jobsActive4") == [(30,)]
+
+
+@pytest.mark.parametrize("generation", GENERATIONS)
+@pytest.mark.parametrize(
+    "name",
+    ["heartbeat", "update_workers", "dialogs", "metrics", "report_worker_statistics"],
+)
+def test_an_instance_without_a_name_is_told_so(server: Client, generation: Generation, name: str) -> None:
+    heard = harvester(server, generation).call(name, **{**GOOD[name], "harvester_id": ""})
+    assert (heard.success, heard.message) == (False, "the name of the harvester instance is empty")
 
 
 @pytest.mark.parametrize("generation", GENERATIONS)

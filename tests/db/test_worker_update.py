@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from pandacommon.pandautils.PandaUtils import naive_utcnow
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.ErrorCode import EC_WorkerDone
+from pandaserver.taskbuffer.local_bridge import LocalBridge
+from pandaserver.taskbuffer.requests import StatusReport
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from pandaserver.taskbuffer.worker_reports import ENDED, WorkerUpdate
 from tests.db.completion import adder
@@ -187,3 +191,35 @@ def test_a_hundred_workers_cost_as_many_statements_as_one(tbuf: TaskBuffer) -> N
         return statements_of(tbuf, "update_workers", H, dying)
 
     assert cost(1, 1) == cost(1000, 100) <= 13
+
+
+# -- at once
+
+
+def test_processes_that_report_the_same_workers_wait_for_each_other(
+    database: ConnectionSettings, tbuf: TaskBuffer
+) -> None:
+    jobs = put_jobs(tbuf, 40, "running", attemptNr=1)
+    workers = list(range(40))
+    bridges = [LocalBridge(database, OperationSettings(hostname=f"host{n}")) for n in range(3)]
+
+    def report(place: int) -> None:
+        order = workers if place % 2 else workers[::-1]
+        for status in ("submitted", "running", "failed"):
+            updates = [said(w, status, [jobs[w]], sync=1, errorCode=place) for w in order]
+            TaskBuffer(bridges[place]).updateWorkers(H, updates)
+
+    def beat(place: int) -> None:
+        heartbeats = [StatusReport(pid, "running", attempt_nr=1) for pid in jobs[::-1]]
+        for _ in range(3):
+            TaskBuffer(bridges[place]).updateJobsInBulk(heartbeats)
+
+    try:
+        with ThreadPoolExecutor(3) as pool:
+            for done in [pool.submit(report, 0), pool.submit(report, 1), pool.submit(beat, 2)]:
+                done.result()
+    finally:
+        for bridge in bridges:
+            bridge.close()
+    assert rows(tbuf) == [(w, "failed") for w in workers]
+    assert reports(tbuf) == [(pid, "failed", 1) for pid in jobs]
