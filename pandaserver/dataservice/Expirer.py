@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Final
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.dataservice.Closer import after_end
+from pandaserver.dataservice.Killer import tell_merges
 from pandaserver.taskbuffer.expiry import SET_UP_AGAIN, ExpiryRule
 from pandaserver.taskbuffer.states import JobStatus
 
@@ -40,6 +41,7 @@ def _apply(task_buffer: TaskBuffer, rule: ExpiryRule, set_up: SetUp | None) -> i
                 set_up(ids)
         else:
             _log.info(f"killed n={len(jobs)} code={rule.code} rule={rule.name!r} first={jobs[0].PandaID}")
+            tell_merges(jobs, rule.code, rule.keep_unmerged)
             # A running one has only been told: it ends when its pilot hears of it, and may finish before.
             after_end(task_buffer, [job for job in jobs if job.jobStatus != JobStatus.running])
         if len(jobs) < CHUNK:

@@ -118,7 +118,9 @@ def _killer(call: Call) -> Killer:
     return Killer(caller.dn, caller.name, caller.has_production_role, caller.production_groups)
 
 
-@request(v1=None, legacy="killUnfinishedJobs", method="POST", auth=Auth.USER, answer=pickle_answer)
+@request(
+    v1="task/kill_unfinished_jobs", legacy="killUnfinishedJobs", method="POST", auth=Auth.USER, answer=pickle_answer
+)
 def kill_jobs_of_task(
     call: Call,
     task_id: Annotated[int, Wire("jediTaskID"), "task"],

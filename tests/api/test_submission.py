@@ -241,6 +241,8 @@ def test_all_jobs_of_a_task_are_killed_by_their_owner_only(server: Client) -> No
     assert legacy(server, "killUnfinishedJobs", jediTaskID=77, code=9) == [True, True]
     assert legacy(server, "killUnfinishedJobs", jediTaskID=77, code=9) == [False, False]
     assert legacy(server, "killUnfinishedJobs", jediTaskID=78) == []
+    reply = server.post(V1 + "task/kill_unfinished_jobs", json={"task_id": 77}, environ_overrides=USER)
+    assert reply.json["data"] == [False, False]
 
 
 def test_jobs_are_set_up_again_at_both_doors(server: Client, tbuf: TaskBuffer, services: FakeServices) -> None:

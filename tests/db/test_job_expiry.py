@@ -240,6 +240,19 @@ def test_a_queue_is_inactive_when_nothing_began_for_a_while(tbuf: TaskBuffer, mi
     assert expire(tbuf, RULES) == given_up
 
 
+def test_a_killed_merge_job_may_come_again_for_want_of_a_task_layer(
+    tbuf: TaskBuffer, caplog: pytest.LogCaptureFixture
+) -> None:
+    (case,) = (case for case in CASES if (case.rule, case.status) == ("invalid merge", "activated"))
+    put(tbuf, case, DAY)
+    expire(tbuf, RULES)
+    assert "killed merge jobs n=1" in caplog.text
+    caplog.clear()
+    age(tbuf, ACTIVE, put_job(tbuf, "activated", **MANAGED | TASK, processingType="pmerge"), modificationTime=3 * DAY)
+    expire(tbuf, RULES)
+    assert caplog.text == ""
+
+
 def test_a_merge_job_is_valid_while_something_waits_for_it(tbuf: TaskBuffer) -> None:
     merge, waiting = put_job(tbuf, "activated", **MERGE), put_job(tbuf, "merging", **OTHER)
     for job_id, column, kind in (
