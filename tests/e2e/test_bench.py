@@ -79,7 +79,7 @@ def test_a_run_prints_every_line_and_leaves_nothing_behind(directory: Path) -> N
         assert any(line.startswith(f"{row:24}") for line in lines), f"{row} is missing:\n{done.stdout}"
     assert " x " not in done.stdout, "a request was refused"
     promises = lines[next(n for n, line in enumerate(lines) if line.startswith("Promises")) + 2 : -2]
-    assert len(promises) == 11
+    assert len(promises) == 12
     assert all(line.endswith(("ok", "MISSED", "not measured")) for line in promises)
     assert list(directory.iterdir()) == []
 
