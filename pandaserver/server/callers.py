@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from pandaserver.srvcore.caching import CachedObject
-from pandaserver.srvcore.errors import NotAuthenticated
+from pandaserver.srvcore.errors import ExternalError, NotAuthenticated, Unavailable
 from pandaserver.srvcore.principal import Principal
 from pandaserver.srvcore.x509 import ProxyReader, principal_from_environ
 from pandaserver.taskbuffer.db_proxy_mods.user import NAME_LIMIT
@@ -63,12 +63,17 @@ class Callers:
             return self._tokens.principal(token, environ.get("HTTP_ORIGIN", "").strip(), principal)
         except NotAuthenticated as error:
             raise NotAuthenticated(f"Token authentication failed. {error.message}") from error
+        except ExternalError as error:  # nobody's fault here: the same request can succeed in a minute
+            raise Unavailable(f"Token authentication failed. {error.message}") from error
 
     def refuse_banned(self, principal: Principal, *, may_load: bool) -> None:
         """Refuse a banned user. Without ``may_load`` only a list that is already here counts."""
         if not principal.name:
             return
-        banned = self._banned.get() if may_load else self._banned.peek()
+        try:
+            banned = self._banned.get() if may_load else self._banned.peek()
+        except ExternalError as error:
+            raise Unavailable(f"the list of banned users cannot be had: {error.message}") from error
         # The table of users keeps the beginning of a long name only.
         if banned and (principal.name in banned or principal.name[:NAME_LIMIT] in banned):
             raise NotAuthenticated(f"{principal.name} is banned")

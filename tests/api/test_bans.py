@@ -43,6 +43,12 @@ def test_an_answer_of_another_kind_is_no_empty_list(tmp_path: Path, answer: str)
         ask_for_bans((tmp_path / "answer").as_uri())
 
 
+def test_without_any_list_nobody_is_let_in(make_client: MakeClient, task_buffer: FakeTaskBuffer) -> None:
+    task_buffer.answers["getBannedUsers"] = ExternalError("https://panda.example: no answer within 5 s")
+    for door in ("/server/panda/get_ban_users", "/api/v1/metaconfig/get_banned_users"):
+        assert make_client().get(door, environ_overrides=USER).status_code == 503
+
+
 def test_a_list_that_cannot_be_read_again_stays(
     make_client: MakeClient, task_buffer: FakeTaskBuffer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
