@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, PilotReply, Text, json_answer, pilot_answer
-from pandaserver.api.registry import AlsoText, Auth, Call, Door, Wire, request
+from pandaserver.api.registry import AlsoText, Auth, Call, Door, Wire, refuse_anonymous_readers, request
 from pandaserver.jobdispatcher.callers import task_buffer_for
 from pandaserver.jobdispatcher.event_items import is_item, reports_of, single_report
 from pandaserver.jobdispatcher.Protocol import SC_FAILED, SC_SUCCESS
@@ -199,7 +199,10 @@ def get_available_event_range_count(
     task_id: Annotated[int | None, Wire("taskID", read=_lenient_id), AlsoText, "its task; the job knows it"],  # noqa: ARG001
     timeout: Annotated[int | None, AlsoText, "seconds that the caller waits"] = 60,
 ) -> Envelope:
-    """Tell how many ranges a job could get now. For anybody at the historical door, for pilots at v1."""
+    """Tell how many ranges a job could get now.
+
+    For anybody at the historical door, for pilots at v1.
+    """
     if call.door is Door.LEGACY and not call.principal.has_pilot_role:
         _logger.warning(f"<PandaID={job_id}> ranges counted for a caller without pilot role host={call.remote_host}")
     n = task_buffer_for(call, timeout).checkEventsAvailability(job_id)
@@ -232,7 +235,11 @@ def get_event_range_statuses(
         list[Any], Wire("ids", read=_question, read_v1=_question), 'JSON list of {"task_id", "panda_id"}'
     ],
 ) -> Envelope:
-    """Tell how the ranges of jobs are, job by job. For anybody at the historical door, for users at v1."""
+    """Tell how the ranges of jobs are, job by job.
+
+    For anybody at the historical door; where `anonymous_reads` is off, and at v1, for callers with credentials.
+    """
+    refuse_anonymous_readers(call)
     ids = [item["job"] for item in job_task_ids[:MOST_JOBS]]
     states = call.task_buffer.getEventRangeStates([n for n in ids if 0 <= n < 2**63])
     found = {str(n): dict(_told(states.get(n, {}))) for n in ids}

@@ -223,6 +223,17 @@ def test_a_lost_heartbeat_gives_the_ranges_back(tbuf: TaskBuffer) -> None:
     assert len(acquire(tbuf, second)) == 4
 
 
+def test_a_lost_heartbeat_keeps_what_is_processed(tbuf: TaskBuffer) -> None:
+    (pid,) = submit(tbuf, consumer())
+    begin(tbuf)
+    update(tbuf, acquire(tbuf, pid, 2)[:1])
+    age(tbuf, "jobsActive4", pid, modificationTime=300)
+    assert Watcher(tbuf).run(heartbeat_rules(2.0, 48.0)) == 1
+    job = job_of(tbuf, pid)
+    assert (job.jobStatus, job.jobSubStatus, job.jobDispatcherErrorCode) == ("merging", "es_retry", 100)
+    assert job.endTime is not None
+
+
 def test_a_kill_that_keeps_results_goes_on_with_another_consumer(tbuf: TaskBuffer) -> None:
     (pid,) = submit(tbuf, consumer())
     begin(tbuf)

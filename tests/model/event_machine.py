@@ -11,7 +11,7 @@ from collections import Counter
 from typing import Any
 
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pandaserver.jobdispatcher.Watcher import Watcher
 from pandaserver.taskbuffer import schema
@@ -26,7 +26,8 @@ from tests.db.completion import age, history, job_of, read
 from tests.db.event_jobs import FILE, acquire, begin, consumer, end, family, submit, update
 
 LEGAL = {(t.source, t.target) for t in TRANSITIONS}
-AT_WORK = frozenset({"sent", "starting", "running"})
+AT_WORK = ("sent", "starting", "running")
+MOST_ACCIDENTS = 3
 
 RANGES = "SELECT rangeID, jobsetID, PandaID, status, attemptNr, job_processID FROM ATLAS_PANDA.JEDI_Events"
 
@@ -41,17 +42,24 @@ class EventMachine(RuleBasedStateMachine):
         self.submitted: dict[int, int] = {}  # ranges of each set
         self.held: dict[int, list[str]] = {}  # what pilots were given and have not reported yet, job by job
         self.accepted: Counter[tuple[int, int]] = Counter()  # successes by set and first event
+        self.accidents = 0  # kills and lost heartbeats: many of them, and nothing is ever merged
 
     def teardown(self) -> None:
         self.tbuf.close()
 
-    def running(self, *kinds: int) -> list[int]:
+    def in_status(self, *statuses: str, kinds: tuple[int, ...] = (1, 2)) -> list[int]:
         found = family(self.tbuf)
-        return [pid for pid, (kind, status, _, _) in found.items() if status in AT_WORK and kind in kinds]
+        return [pid for pid, (kind, status, _, _) in found.items() if status in statuses and kind in kinds]
 
-    def pick(self, data: st.DataObject, *kinds: int) -> int | None:
-        ids = self.running(*kinds)
-        return data.draw(st.sampled_from(ids)) if ids else None
+    def pick(self, data: st.DataObject, *kinds: int) -> int:
+        return data.draw(st.sampled_from(self.in_status(*AT_WORK, kinds=kinds)))
+
+    def known(self) -> list[tuple[int, str]]:
+        return [(job_id, key) for job_id, keys in self.held.items() for key in keys]
+
+    @initialize(ranges=st.integers(1, 5), consumers=st.integers(1, 3), attempts=st.integers(1, 3))
+    def begin(self, ranges: int, consumers: int, attempts: int) -> None:
+        self.submit(ranges, consumers, attempts, 4)
 
     @precondition(lambda self: len(self.submitted) < 3)
     @rule(ranges=st.integers(1, 5), consumers=st.integers(1, 3), attempts=st.integers(1, 3), most=st.integers(0, 2))
@@ -62,53 +70,75 @@ class EventMachine(RuleBasedStateMachine):
         (jobset,) = {job_of(self.tbuf, pid).jobsetID for pid in submit(self.tbuf, *jobs)}
         self.submitted[jobset or 0] = ranges
 
-    @rule(n=st.integers(1, 2))
+    @precondition(lambda self: not self.in_status(*AT_WORK, "activated") and len(self.submitted) >= 3)
+    @rule()
+    def rest(self) -> None:
+        """Do nothing: everything has ended."""
+
+    @precondition(lambda self: self.in_status("activated"))
+    @rule(n=st.integers(1, 3))
     def dispatch(self, n: int) -> None:
         begin(self.tbuf, n)
 
+    @precondition(lambda self: self.in_status(*AT_WORK, kinds=(1,)))
     @rule(data=st.data(), n=st.integers(1, 4))
     def acquire(self, data: st.DataObject, n: int) -> None:
         job_id = self.pick(data, 1)
-        if job_id is not None:
-            self.held.setdefault(job_id, []).extend(acquire(self.tbuf, job_id, n))
+        self.held.setdefault(job_id, []).extend(acquire(self.tbuf, job_id, n))
 
-    @rule(data=st.data(), word=st.sampled_from(["finished", "finished", "running", "failed", "fatal"]))
+    @precondition(lambda self: self.known())
+    @rule(data=st.data(), word=st.sampled_from(["finished", "running", "failed", "fatal"]))
     def report(self, data: st.DataObject, word: str) -> None:
-        known = [(job_id, key) for job_id, keys in self.held.items() for key in keys]
-        if not known:
-            return
-        job_id, key = data.draw(st.sampled_from(known))
-        job = job_of(self.tbuf, job_id)
+        job_id, key = data.draw(st.sampled_from(self.known()))
+        self.tell(job_id, [key], word)
+
+    @precondition(lambda self: self.in_status(*AT_WORK, kinds=(1,)))
+    @rule(data=st.data(), n=st.integers(1, 4))
+    def work(self, data: st.DataObject, n: int) -> None:
+        job_id = self.pick(data, 1)
+        got = acquire(self.tbuf, job_id, n)
+        if got:
+            self.held.setdefault(job_id, []).extend(got)
+            self.tell(job_id, got, "finished")
+
+    @precondition(lambda self: self.known())
+    @rule(data=st.data())
+    def report_all(self, data: st.DataObject) -> None:
+        job_id = data.draw(st.sampled_from(sorted({job_id for job_id, _ in self.known()})))
+        self.tell(job_id, self.held[job_id], "finished")
+
+    def tell(self, job_id: int, keys: list[str], word: str) -> None:
+        status = job_of(self.tbuf, job_id).jobStatus
         before = {row[0]: row for row in read(self.tbuf, RANGES)}
-        (answer,) = update(self.tbuf, [key], word).returns
+        answers = update(self.tbuf, keys, word).returns
         after = {row[0]: row for row in read(self.tbuf, RANGES)}
-        if job.jobStatus not in AT_WORK:
-            assert answer is False, "a job that is not at work was believed"
-        if answer is False:
+        if status not in AT_WORK:
+            assert set(answers) == {False}, "a job that is not at work was believed"
+        if set(answers) == {False}:
             assert before == after, "what was refused has changed something"
-        new = [row for n, row in after.items() if row[3] == E.finished and before[n][3] != E.finished]
-        for row in new:
-            self.accepted[row[1], row[5]] += 1
+        for n, row in after.items():
+            if row[3] == E.finished and before[n][3] != E.finished:
+                self.accepted[row[1], row[5]] += 1
 
-    @rule(data=st.data(), status=st.sampled_from(["finished", "failed"]))
+    @precondition(lambda self: self.in_status(*AT_WORK))
+    @rule(data=st.data(), status=st.sampled_from(["finished", "finished", "failed"]))
     def end(self, data: st.DataObject, status: str) -> None:
-        job_id = self.pick(data, 1, 2)
-        if job_id is not None:
-            end(self.tbuf, job_id, status)
+        end(self.tbuf, self.pick(data, 1, 2), status)
 
+    @precondition(lambda self: self.accidents < MOST_ACCIDENTS and self.in_status(*AT_WORK))
     @rule(data=st.data())
     def lose_heartbeat(self, data: st.DataObject) -> None:
-        job_id = self.pick(data, 1, 2)
-        if job_id is not None:
-            age(self.tbuf, "jobsActive4", job_id, modificationTime=300)
-            assert Watcher(self.tbuf).run(heartbeat_rules(2.0, 48.0)) == 1
+        self.accidents += 1
+        age(self.tbuf, "jobsActive4", self.pick(data, 1, 2), modificationTime=300)
+        assert Watcher(self.tbuf).run(heartbeat_rules(2.0, 48.0)) == 1
 
+    @precondition(lambda self: self.accidents < MOST_ACCIDENTS and self.in_status(*AT_WORK, "activated"))
     @rule(data=st.data(), keep=st.booleans())
     def kill(self, data: st.DataObject, keep: bool) -> None:
-        live = [pid for pid, (_, status, _, _) in family(self.tbuf).items() if status in (*AT_WORK, "activated")]
-        if live:
-            job_id = data.draw(st.sampled_from(live))
-            self.tbuf.killJobs(KillRequest((job_id,), Killer(is_system=True), 9, keep_unmerged=keep))
+        self.accidents += 1
+        job_id = data.draw(st.sampled_from(self.in_status(*AT_WORK, "activated")))
+        request = KillRequest((job_id,), Killer(is_system=True), 9, keep_unmerged=keep)
+        assert self.tbuf.killJobs(request) == [True]
 
     @invariant()
     def ranges_are_neither_lost_nor_doubled(self) -> None:

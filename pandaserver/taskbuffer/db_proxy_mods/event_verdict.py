@@ -9,7 +9,7 @@ from pandaserver.taskbuffer.db_proxy_mods.event_clone import end_clone
 from pandaserver.taskbuffer.db_proxy_mods.event_end import ENDS_HERE, end_consumer, settle_files
 from pandaserver.taskbuffer.db_proxy_mods.event_merge import merge_ended
 from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
-from pandaserver.taskbuffer.db_proxy_mods.job_move import Sql, move_jobs
+from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.job_flags import EVENT_SERVICE_MERGE, JOB_CLONING
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.reports import Verdict
@@ -49,7 +49,7 @@ def _settle(tx: Transaction, verdict: Verdict) -> JobStatus | None:
 def lose_event_job(tx: Transaction, job: JobSpec, **changes: Any) -> None:
     """End a job whose heartbeat stopped, and whose row the caller holds; its ranges go back to its set."""
     job_id, target = job.PandaID or 0, JobStatus.failed
-    changes["endTime"] = Sql("COALESCE(endTime, modificationTime)")
+    changes["endTime"] = job.endTime or job.modificationTime
     if job.eventService in ENDS_HERE:
         became = end_consumer(tx, job_id, target, **changes, jobSubStatus="es_heartbeat")
         settle_files(tx, {job_id: became} if became else {})
