@@ -93,7 +93,7 @@ class Harvester:
             "computingSite": "TEST_PQ",
             "nCore": 1,
             "submitTime": "datetime/2026-08-01 10:00:00.000000",
-            "stdOut": f"http://hv01/{worker['workerID']}.out",
+            "stdOut": f"http://hv01.example/{worker['workerID']}.out",
             "resourceType": "SCORE",
             "computingElement": "ce01.example",
             "submissionHost": "sub01,sub01",
