@@ -22,6 +22,8 @@ NAMES = [
     ("/C=JP/O=X/CN=DOE Jane/emailAddress=j@x.example", "DOE Jane", None),
     ("/O=Grid/CN=jane_12", "jane", None),
     ("Jane Doe/CN=nickname:jdoe", "Jane Doe", None),
+    ("/DC=org/CN=12345", "/DC=org/CN=12345", None),
+    ("_4711", "_4711", None),
     ("", "", None),
     ("no DN at all", "no DN at all", None),
 ]
