@@ -18,4 +18,9 @@ def naive_utcnow() -> datetime:
 
 def process_identity() -> str:
     """Return ``<short host>-<process group>-<pid>``, which names the holder of a lock in the database."""
-    return f"{socket.gethostname().partition('.')[0][:_HOST_LENGTH]}-{os.getpgrp()}-{os.getpid()}"
+    return f"{short_host()}-{os.getpgrp()}-{os.getpid()}"
+
+
+def short_host() -> str:
+    """Return the name of this machine, as it stands in the names of its processes."""
+    return socket.gethostname().partition(".")[0][:_HOST_LENGTH]

@@ -47,6 +47,20 @@ def _owner_of(_pid: int) -> str:
     return f"{process_identity()}-{secrets.token_hex(4)}"
 
 
+def is_alive(name: str) -> bool:
+    """Tell whether the process of this machine lives that gave itself such a name; in doubt it does."""
+    *_, pid, _drawn = name.split("-")
+    if not pid.isdecimal():
+        return True
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
 def required(tbuf: TaskBuffer | None) -> TaskBuffer:
     """Return the task buffer that the caller passed, or say how to run a script by hand."""
     if tbuf is None:

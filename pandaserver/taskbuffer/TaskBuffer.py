@@ -15,6 +15,8 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     event_retention,
     harvester,
     harvester_command,
+    harvester_lock,
+    harvester_operator,
     inspection,
     job_archive,
     job_command,
@@ -189,10 +191,10 @@ class TaskBuffer:
     getCommands = proxied(harvester_command.take_harvester_commands)
     ackCommands = proxied(harvester_command.acknowledge_harvester_commands)
     commandToHarvester = proxied(harvester_command.add_harvester_command)
-    getCommandLocksHarvester = proxied(harvester_command.lock_harvester_commands)
-    releaseCommandLocksHarvester = proxied(harvester_command.release_harvester_commands)
-    sweepPQ = proxied(harvester_command.sweep_queue)
-    setNumSlotsForWP = proxied(harvester_command.set_target_slots)
+    getCommandLocksHarvester = proxied(harvester_lock.lock_harvester_commands)
+    releaseCommandLocksHarvester = proxied(harvester_lock.release_harvester_commands)
+    sweepPQ = proxied(harvester_operator.sweep_queue)
+    setNumSlotsForWP = proxied(harvester_operator.set_target_slots)
 
     get_user_secrets = proxied(secret.get_secrets)
     set_user_secrets = proxied(secret.set_secrets)
@@ -219,6 +221,8 @@ class TaskBuffer:
     takeOutputReports = proxied(job_output.take_output_reports)
     releaseOutputReports = proxied(job_output.release_output_reports)
     settleOutputReports = proxied(job_output.settle_output_reports)
+    holdersOfOutputReports = proxied(job_output.holders_of_output_reports)
+    releaseOutputReportsOf = proxied(job_output.release_output_reports_of)
     cancelDownstreamJobs = proxied(job_library.cancel_downstream_jobs)
     failLostJobs = proxied(job_watch.fail_lost_jobs)
     expireJobs = proxied(job_expiry.expire_jobs)

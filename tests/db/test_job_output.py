@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
 import threading
 from collections.abc import Iterator
 
 import pytest
 
+from pandacommon.pandautils.PandaUtils import short_host
+from pandaserver.daemons.scripts.add_main import release_of_the_dead
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.kill import Killer, KillRequest
 from pandaserver.taskbuffer.local_bridge import LocalBridge
@@ -266,3 +270,21 @@ def test_of_two_settlers_at_the_same_time_one_closes_the_dataset(tbuf: TaskBuffe
         for thread in threads:
             thread.join(30)
         assert sorted(s.completed for s in settled) == [(), (name,)]
+
+
+def test_reports_of_a_killed_process_of_this_machine_are_free_again(tbuf: TaskBuffer) -> None:
+    gone = subprocess.Popen(["true"])
+    gone.wait()
+    here = short_host()
+    holders = {
+        "dead": f"{here}-1-{gone.pid}-0a1b",
+        "alive": f"{here}-1-{os.getpid()}-0a1b",
+        "elsewhere": f"x{here}-1-{gone.pid}-0a1b",
+    }
+    ids = {}
+    for kind, name in holders.items():
+        ids[kind] = put_job(tbuf, "holding")
+        put_report(tbuf, ids[kind])
+        assert len(take(tbuf, name)) == 1
+    assert release_of_the_dead(tbuf) == 1
+    assert [item.report.PandaID for item in take(tbuf)] == [ids["dead"]]

@@ -59,6 +59,14 @@ RELEASE = """
     WHERE PandaID IN (:ids[]) AND lockedBy = :owner
 """
 
+HOLDERS = """
+    SELECT DISTINCT lockedBy FROM ATLAS_PANDA.Job_Output_Report WHERE lockedBy LIKE :pattern
+"""
+
+RELEASE_ALL = """
+    UPDATE ATLAS_PANDA.Job_Output_Report SET lockedBy = NULL, lockedTime = NULL WHERE lockedBy = :owner
+"""
+
 DELETE_REPORTS = """
     DELETE FROM ATLAS_PANDA.Job_Output_Report
     WHERE PandaID IN (:ids[]) AND attemptNr = :attemptNr AND lockedBy = :owner
@@ -111,6 +119,18 @@ def take_output_reports(tx: Transaction, order: ReportOrder) -> list[TakenReport
 def release_output_reports(tx: Transaction, ids: list[int], owner: str, retry_in: float, lease: float) -> int:
     """Give reports back so that they are taken again in ``retry_in`` seconds."""
     return tx.change(RELEASE, ids=ids, owner=owner, age=max(0.0, lease - retry_in))
+
+
+@operation(timeout=60, repeatable=True)
+def holders_of_output_reports(tx: Transaction, machine: str) -> list[str]:
+    """Return the Adders of a machine that hold reports, or held them when they died."""
+    return [owner for (owner,) in tx.rows(HOLDERS, pattern=f"{machine}-%")]
+
+
+@operation(timeout=60)
+def release_output_reports_of(tx: Transaction, owner: str) -> int:
+    """Give back everything that an Adder holds. Should it live after all, its verdicts are ignored."""
+    return tx.change(RELEASE_ALL, owner=owner)
 
 
 @operation(timeout=60)
