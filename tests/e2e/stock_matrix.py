@@ -141,7 +141,7 @@ class PilotRig(Rig):
             {
                 **QUEUE_DATA,
                 **{"nickname": c.queue, "siteid": c.queue, "panda_resource": c.queue, "dn": owner},
-                **{"maxwdir": 14336, "maxinputsize": 14336},  # the former release fails every job without
+                "maxwdir": 14336,  # without, a pilot fails every job that takes more than a minute
             }
             for c in self._cases
         ]
@@ -237,16 +237,16 @@ class _Course:
 
     def _interfere(self, jobs: Mapping[Case, Any]) -> None:
         """Kill jobs that run, and pilots; the jobs of dead pilots grow old at once."""
-        due = [case for case, job in jobs.items() if job.jobStatus == "running" and case not in self._done]
-        for case in due:
-            if case.fate == "killed":
-                assert self._client.kill([self._ids[case]]), case
-            elif case.fate == "lost":
+        running = [case for case, job in jobs.items() if job.jobStatus == "running"]
+        for case in running:
+            if case.fate == "killed" and case not in self._done:
+                assert self._client.kill([self._ids[case]]) == [True], case
+            elif case.fate == "lost":  # again, if a heartbeat was under way
                 self._processes[case].kill()  # and with it everything in its namespace
                 self._processes[case].wait()
                 self._tbuf.caller.call(silence_for_test, (self._ids[case], 3), {})
-        self._done.update(due)
-        if any(case.fate == "lost" for case in due):
+        self._done.update(running)
+        if any(case.fate == "lost" for case in running):
             self._rig.admin("script", "copyArchive")
         if any(case.fate == "outage" for case in self._cases):
             self._break_database()
