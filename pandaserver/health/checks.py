@@ -26,6 +26,7 @@ CHECKS: Final[Mapping[str, Check]] = {
     "clock": database.clock,
     "tokens": files.tokens,
     "certificates": certificates.certificates,
+    "modules": files.modules,
     "http": web.plain,
     "https": web.secure,
     "daemon": daemon.heartbeat,

@@ -10,6 +10,7 @@ from typing import Final
 
 from pandaserver.config.values import TokenAuth
 from pandaserver.daemons.locations import lock_directory
+from pandaserver.deployment import httpd_modules
 from pandaserver.health.account import READ, READ_FILE, WRITE, CannotTell, accounts, allowed
 from pandaserver.health.httpd_conf import HttpdConf
 from pandaserver.health.result import Result, failure, ok, skipped, warning
@@ -65,6 +66,21 @@ def disk(scene: Scene) -> Iterator[Result]:
             yield failure(message, "remove something, or make the file system larger")
         else:
             yield warning(message) if free < LITTLE else ok(message)
+
+
+def modules(scene: Scene) -> Iterator[Result]:
+    """Our modules for Apache are where its configuration looks for them; it does without those that are not."""
+    conf = HttpdConf.find(scene.environ)
+    if conf.path is None:
+        yield skipped("there is no readable configuration of Apache")
+        return
+    for name in httpd_modules.ALWAYS:
+        found = conf.paths(f"LoadModule {name.removeprefix('mod_')}_module")
+        if not found:
+            yield warning(f"{conf.path} does not load {name}", "see panda-admin config-diff")
+        for path in found:
+            missing = warning(f"{path} does not exist", "panda-admin render builds it, then restart Apache")
+            yield ok(str(path)) if path.exists() else missing
 
 
 def tokens(scene: Scene) -> Iterator[Result]:

@@ -10,6 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pandaserver.config.values import TokenAuth
+from pandaserver.deployment import httpd_modules
 from pandaserver.health import files
 from pandaserver.health.account import Account, accounts
 from pandaserver.health.httpd_conf import HttpdConf
@@ -119,3 +120,18 @@ def test_the_configuration_of_apache_is_found_by_its_option(tmp_path: Path) -> N
     conf = HttpdConf.find({"OPTIONS": f"-k start -f {path}", "NAME": "host"})
     assert conf.paths("SSLCertificateFile") == [Path("/a/host.pem")]
     assert conf.paths("PidFile") == []
+
+
+def test_modules_of_apache(tmp_path: Path) -> None:
+    lines = [f'LoadModule {name.removeprefix("mod_")}_module "{tmp_path}/{name}.so"' for name in httpd_modules.ALWAYS]
+    apache(tmp_path, "\n".join(lines))
+    scene = make_scene(tmp_path)
+    assert severities(files.modules, scene) == {Severity.warning}
+    for name in httpd_modules.ALWAYS:
+        (tmp_path / f"{name}.so").touch()
+    assert severities(files.modules, scene) == {Severity.ok}
+
+
+def test_an_apache_without_our_modules(tmp_path: Path) -> None:
+    apache(tmp_path, "User web\n")
+    assert severities(files.modules, make_scene(tmp_path)) == {Severity.warning}
