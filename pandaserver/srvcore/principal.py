@@ -110,7 +110,8 @@ def clean_name(dn: str) -> str:
     text = re.sub(r"[()']", "", text)
     without_mail = _MAIL_WORD.sub("", text)
     # A DN of which nothing is left stands for itself: an empty name would own what has no owner, and escape every ban.
-    return (without_mail if " " in without_mail else text) or dn
+    name = without_mail if " " in without_mail else text
+    return name if name.strip() else dn
 
 
 def first_cn(dn: str) -> str:

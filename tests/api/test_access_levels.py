@@ -80,13 +80,23 @@ V1: Final = {
         file_server/upload_file_recovery_request file_server/upload_workflow_request file_server/upload_cache_file
         file_server/delete_cache_file file_server/touch_cache_file file_server/validate_cache_file
         job/get_metadata_for_analysis_jobs idds/relay_idds_command idds/execute_idds_workflow_command
-        workflow/submit_workflow_raw_request workflow/submit_workflow""",
+        workflow/submit_workflow_raw_request workflow/submit_workflow
+        task/submit task/kill task/finish task/retry task/reassign task/kill_unfinished_jobs task/reload_input
+        task/get_jumbo_job_datasets task/get_status task/get_details task/get_tasks_modified_since
+        task/get_tasks_detailed_info_since task/get_datasets_and_files task/get_job_ids task/get_task_parameters
+        task/get_detailed_info task/get_parent_detailed_info task/get_job_descriptions
+        async_process/submit_grep_request async_process/get_result""",
     "pilot": """pilot/update_worker_status pilot/update_worker_node pilot/update_worker_node_gpu
         event/acquire_event_ranges event/update_single_event_range event/update_event_ranges
         event/get_available_event_range_count""",
     "P": """job/set_command job/set_debug_mode harvester/acquire_commands harvester/acknowledge_commands
         harvester/add_sweep_command harvester/add_target_slots file_server/update_jedi_log
-        file_server/upload_jedi_log file_server/register_cache_file""",
+        file_server/upload_jedi_log file_server/register_cache_file
+        task/resume task/pause task/avalanche task/release task/reactivate task/reassign_global_share
+        task/enable_jumbo_jobs task/enable_job_cloning task/disable_job_cloning task/increase_attempts
+        task/change_attribute task/change_modification_time task/change_priority task/change_split_rule
+        async_process/submit_sleep_echo_request data_carousel/change_staging_destination
+        data_carousel/change_staging_source data_carousel/force_to_staging data_carousel/retire_unused""",
 }
 
 

@@ -24,6 +24,7 @@ NAMES = [
     ("Jane Doe/CN=nickname:jdoe", "Jane Doe", None),
     ("/DC=org/CN=12345", "/DC=org/CN=12345", None),
     ("_4711", "_4711", None),
+    ("/CN= ", "/CN= ", None),
     ("", "", None),
     ("no DN at all", "no DN at all", None),
 ]
