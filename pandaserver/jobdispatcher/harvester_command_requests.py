@@ -13,7 +13,7 @@ from pandaserver.jobdispatcher.harvester_replies import NO_DATABASE, json_of, pa
 from pandaserver.jobdispatcher.harvester_values import number_of
 from pandaserver.jobdispatcher.Protocol import SC_FAILED, SC_ROLE, SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest
-from pandaserver.taskbuffer.db_proxy_mods.harvester_command import ALL, SWEPT
+from pandaserver.taskbuffer.db_proxy_mods.harvester_operator import ALL, SWEPT
 from pandaserver.taskbuffer.worker_reports import HarvesterCommand, Sweep, TargetSlots
 from pandaserver.taskbuffer.WrappedPickle import dump_for_clients
 
