@@ -67,7 +67,7 @@ JUMBO_JOBS: Final = "SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4 WHERE eventSer
 
 STUCK_MERGES: Final = """
     SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4
-    WHERE jobStatus = 'merging' AND prodSourceLabel = 'managed'
+    WHERE jobStatus = 'merging' AND prodSourceLabel = 'managed' AND COALESCE(eventService, 0) = 0
       AND modificationTime < CURRENT_TIMESTAMP - :minutes * INTERVAL '1' MINUTE
 """
 
