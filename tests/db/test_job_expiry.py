@@ -221,6 +221,7 @@ def put_limit(tbuf: TaskBuffer, name: str, hours: float) -> None:
         ("assigned", {}, "modificationTime", 6 * DAY),
         ("defined", TASK, "creationTime", 6 * DAY),
         ("running", MERGE, "creationTime", 29),
+        ("activated", MERGE, "creationTime", DAY),  # merges nothing that others made
     ],
 )
 def test_other_jobs_are_left_alone(
