@@ -21,6 +21,8 @@ from pandaserver.taskbuffer.transaction import Transaction
 #: Seconds for which a connection trusts what it has read.
 TREE_LIFETIME: Final = 3600.0
 USAGE_LIFETIME: Final = 10.0
+#: As long as the statistics: every queue that a connection serves costs it a statement then.
+VIEW_LIFETIME: Final = 60.0
 
 _USAGE: Final = "share usage"
 
@@ -107,7 +109,7 @@ def _usage(tx: Transaction) -> Usage:
 
 
 def _view(tx: Transaction, site: str) -> QueueView:
-    return remembered(tx, f"shares at {site}", USAGE_LIFETIME, lambda tx: _read_view(tx, site))
+    return remembered(tx, f"shares at {site}", VIEW_LIFETIME, lambda tx: _read_view(tx, site))
 
 
 def read_tree(tx: Transaction) -> ShareNode:
