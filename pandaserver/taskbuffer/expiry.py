@@ -211,6 +211,6 @@ def _reassigned(
 ) -> tuple[ExpiryRule, ...]:
     """Return one rule for jobs of tasks and one for others."""
     return (
-        ExpiryRule(name, table, minutes, REASSIGNED, (*conditions, _OF_TASK), except_sites=fixed),
+        ExpiryRule(name, table, minutes, REASSIGNED, (*conditions, _OF_TASK), except_sites=fixed, keep_unmerged=True),
         ExpiryRule(name, table, minutes, SET_UP_AGAIN, (*conditions, _NO_TASK), except_sites=fixed),
     )

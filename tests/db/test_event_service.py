@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from pandaserver.dataservice.Expirer import expire
 from pandaserver.jobdispatcher.Watcher import Watcher
 from pandaserver.srvcore.errors import BadRequest
 from pandaserver.taskbuffer.events import RangeReport, ZipFile
+from pandaserver.taskbuffer.expiry import expiry_rules
 from pandaserver.taskbuffer.kill import Killer, KillRequest
 from pandaserver.taskbuffer.lost_jobs import heartbeat_rules
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.taskbuffer.time_limits import DEFAULTS
 from tests.db.completion import age, history, job_of, read, status_of_dataset, tables_of
 from tests.db.event_jobs import (
     FILE,
@@ -291,6 +294,22 @@ def test_a_failed_merge_is_tried_again_and_then_given_up(tbuf: TaskBuffer) -> No
         assert end(tbuf, merge, "failed") == "failed"
     assert family(tbuf)[pid] == (1, "failed", "merge_failed", 113)
     assert dispatch(tbuf) == []
+
+
+def test_a_merge_job_that_nobody_starts_is_made_again_by_copy_archive(tbuf: TaskBuffer) -> None:
+    job = consumer(prodSourceLabel="managed", lockedby="jedi", jediTaskID=77, currentPriority=100)
+    (pid,) = submit(tbuf, job, by=TASK_LAYER)
+    begin(tbuf)
+    update(tbuf, acquire(tbuf, pid))
+    end(tbuf, pid)
+    for attempt in range(4):
+        merge = max(family(tbuf))
+        assert (family(tbuf)[merge][1], job_of(tbuf, merge).attemptNr) == ("activated", attempt)
+        age(tbuf, "jobsActive4", merge, modificationTime=3 * 1440)
+        assert expire(tbuf, [rule for rule in expiry_rules(DEFAULTS) if rule.name == "long activated"]) == 1
+        assert family(tbuf)[merge][1:3] == ("closed", "toreassign")
+    assert max(family(tbuf)) == merge
+    assert family(tbuf)[pid] == (1, "cancelled", "merge_closed", 113)
 
 
 def test_an_archive_that_cannot_be_read_is_made_again(tbuf: TaskBuffer) -> None:

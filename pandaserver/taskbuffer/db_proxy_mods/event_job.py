@@ -67,7 +67,7 @@ def make_merge_job(tx: Transaction, job_id: int, task: int) -> int:
         parameters = before.jobParameters or ""
         job.jobParameters = for_merge(parameters)
         job.transformation = merge_transformation(parameters, before.transformation)
-        job.coreCount, job.relocationFlag = 1, 2
+        job.coreCount = 1
     job.gshare = share_of(policy_of(tx).shares, {}, EVENT_SERVICE_MERGE)
     outputs = [copy(spec) for spec in before.Files if spec.type in ("output", "log")]
     job.Files = [*_merge_inputs(tx, before, outputs), *outputs]

@@ -59,7 +59,7 @@ def merge_ended(tx: Transaction, job_id: int, status: JobStatus, *, again: bool 
         make_consumer(tx, max(pid for pid, kind, _, _ in members if kind == EVENT_SERVICE), task)
         return
     attempt, most = tx.one(ATTEMPTS, PandaID=job_id) or (0, 0)
-    if again or (status is S.failed and (most or 0) > (attempt or 0)):
+    if (again or status is S.failed) and (most or 0) > (attempt or 0):
         make_merge_job(tx, job_id, task)
         return
     target = S.cancelled if status is S.closed else status
