@@ -216,7 +216,7 @@ def _question(raw: Any) -> StatusQuestion:
         if not isinstance(found, list):
             raise BadRequest("must be a JSON list")
         return [{"job": int(item["panda_id"] if "panda_id" in item else item["job_id"])} for item in found]
-    except (ValueError, TypeError, KeyError, RecursionError) as problem:
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as problem:
         raise BadRequest('must be a JSON list of {"task_id": ..., "panda_id": ...}') from problem
 
 
