@@ -17,8 +17,8 @@ from pandaserver.srvcore.errors import NotAuthenticated
 if TYPE_CHECKING:
     from cryptography.x509 import Certificate
 
-#: Extension that makes a certificate a proxy.
-PROXY_INFO: Final = "1.3.6.1.5.5.7.1.14"
+#: Extensions that make a certificate a proxy: of the RFC, and of the draft before it.
+PROXY_INFO: Final = ("1.3.6.1.5.5.7.1.14", "1.3.6.1.4.1.3536.1.222")
 
 #: DER of 1.3.6.1.4.1.3536.1.1.1.9, the policy of a proxy that may be used for files and not for jobs.
 LIMITED_POLICY: Final = bytes.fromhex("060b2b060104019b5001010109")
@@ -71,7 +71,7 @@ def delegation(texts: Sequence[str]) -> Delegation | None:
             "the certificate that signed the proxy did not come along: send the whole chain, and let the web server "
             "resume no sessions (SSLSessionCache none, SSLSessionTickets off)"
         )
-    limited = any(LIMITED_POLICY in (_policy(one) or b"") for one in proxies)
+    limited = any(LIMITED_POLICY in (_policy(one) or b"") or _is_named_limited(one) for one in proxies)
     return Delegation(owner, tuple(proxies), limited)
 
 
@@ -99,6 +99,10 @@ def has_signed(issuer: Certificate, certificate: Certificate) -> bool:
     return True
 
 
+def _is_named_limited(certificate: Certificate) -> bool:
+    return any(part.value == "limited proxy" for part in certificate.subject)
+
+
 def extension(certificate: Certificate, dotted: str) -> bytes | None:
     """Return the content of an extension that the library has no class for, None if the certificate lacks it."""
     from cryptography import x509
@@ -110,4 +114,14 @@ def extension(certificate: Certificate, dotted: str) -> bytes | None:
 
 
 def _policy(certificate: Certificate) -> bytes | None:
-    return extension(certificate, PROXY_INFO)
+    """Return what a proxy says about its rights, b"" for one that says nothing, None for what is no proxy.
+
+    Proxies of the first generation have no extension. What they have is a name: that of their issuer and one more part.
+    Some front ends forgive a missing issuer to whatever is named like that, so we do not.
+    """
+    for dotted in PROXY_INFO:
+        held = extension(certificate, dotted)
+        if held is not None:
+            return held
+    subject = certificate.subject.rdns
+    return b"" if subject and subject[:-1] == certificate.issuer.rdns else None

@@ -76,7 +76,7 @@ class Rig(Instance):
         self._httpd = httpd or {}
 
     def environment(self) -> dict[str, str]:
-        return super().environment() | self._variables
+        return super().environment() | dict(self._variables)
 
     def _write_configuration(self, connection: ConnectionSettings) -> None:
         super()._write_configuration(connection)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import http.client
 import ssl
 import subprocess
-from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
 from pandaserver.deployment import proxy_module
+from pandaserver.deployment.apache import modules
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from pandaserver.testing import apache
 from tests.chaos.web_rig import Answer, Rig
@@ -20,14 +20,13 @@ VO = "testvo"
 
 
 class GridRig(Rig):
-    """Apache with our module for proxies, or with something else in its place."""
+    """Apache with our module for proxies, or with mod_gridsite in its place."""
 
-    def __init__(self, directory: Path, *, own_module: bool = True, httpd: Mapping[str, str] | None = None) -> None:
+    def __init__(self, directory: Path, *, gridsite: bool = False) -> None:
         self.authority = Authority()
         self.voms = self.authority.certify("/DC=org/DC=test/CN=voms.test")
-        self._own_module = own_module
+        self.gridsite = gridsite
         self._vomsdir = directory / "vomsdir"
-        self._replacements = httpd or {}
         certificates = directory / "ca" / "certificates"
         server = {"vomsdir": self._vomsdir, "ca_certificates": certificates}
         super().__init__(directory, "sqlite", daemon=False, server=server)
@@ -43,15 +42,25 @@ class GridRig(Rig):
         (self.layout.ca / "certificates" / f"{name}.0").write_bytes(text)
 
     def _write_configuration(self, connection: ConnectionSettings) -> None:
-        module = proxy_module.build(self.layout.home / "modules") if self._own_module else None
+        module = proxy_module.build(self.layout.home / "modules") if not self.gridsite else None
         super()._write_configuration(connection)
         path = apache.configure(self.layout, self.account, module)
         text = path.read_text()
-        for shipped, here in self._replacements.items():
+        for shipped, here in self._changes().items():
             assert shipped in text
             text = text.replace(shipped, here)
         path.write_text(text)
         self.account.give(self.layout.home)
+
+    def _changes(self) -> dict[str, str]:
+        """Return what mod_gridsite needs in the configuration: it takes a missing list of revocations for an error."""
+        loading = f'LoadModule gridsite_module "{modules()}/mod_gridsite.so"\nLoadModule wsgi_module'
+        changes = {
+            "LoadModule wsgi_module": loading,
+            "SSLCARevocationCheck chain no_crl_for_cert_ok": "SSLCARevocationCheck none",
+            "</VirtualHost>": "GridSiteEnvs on\n    GridSiteGSIProxyLimit 9\n</VirtualHost>",
+        }
+        return changes if self.gridsite else {}
 
     def ask_with(self, credential: Credential, path: str = "/server/panda/getAttr", **headers: str) -> Answer:
         """Ask over https with a certificate; status 0 if Apache refuses it."""

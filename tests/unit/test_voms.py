@@ -74,6 +74,12 @@ def test_a_limit_is_inherited() -> None:
     assert read(proxy(proxy(JANE, limited=True))).is_limited
 
 
+@pytest.mark.parametrize("limited", [False, True])
+def test_proxies_of_the_first_generation_are_known_by_their_names(limited: bool) -> None:
+    found = read(proxy(JANE, legacy=True, limited=limited))
+    assert (found.owner, found.is_limited) == (JANE.certificate, limited)
+
+
 def test_certificates_may_come_in_any_order_and_twice() -> None:
     first, *others = texts(proxy(proxy(JANE)))
     found = delegation([first, *reversed(others), others[0]])
@@ -81,12 +87,13 @@ def test_certificates_may_come_in_any_order_and_twice() -> None:
     assert found.owner == JANE.certificate
 
 
-@pytest.mark.parametrize("kind", ["alone", "other owner", "forged", "junk"])
+@pytest.mark.parametrize("kind", ["alone", "old and alone", "other owner", "forged", "junk"])
 def test_a_proxy_that_nobody_signed_is_nobody(kind: str) -> None:
     mine = proxy(JANE)
     namesake = Authority().certify("/DC=org/DC=test/CN=Jane Doe")
     chains = {
         "alone": texts(mine)[:1],
+        "old and alone": texts(proxy(JANE, legacy=True))[:1],
         "other owner": [texts(mine)[0], texts(namesake)[0]],
         "forged": texts(proxy(JANE, forged=True)),
         "junk": [texts(mine)[0], "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n"],
