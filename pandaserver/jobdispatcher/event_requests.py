@@ -210,12 +210,17 @@ def get_available_event_range_count(
 
 
 def _question(raw: Any) -> StatusQuestion:
-    """Return jobs and tasks out of JSON text or a list; the job is ``panda_id`` or ``job_id``."""
+    """Return jobs out of JSON text or a list; the job is ``panda_id`` or ``job_id``.
+
+    A client library sends each element as a parameter of its own, in the spelling of Python.
+    """
     try:
-        found = json.loads(raw) if isinstance(raw, str) else raw
+        found: Any = [raw] if isinstance(raw, str) and raw.lstrip().startswith("{") else raw
+        found = json.loads(found) if isinstance(found, str) else found
         if not isinstance(found, list):
             raise BadRequest("must be a JSON list")
-        return [{"job": int(item["panda_id"] if "panda_id" in item else item["job_id"])} for item in found]
+        items = [json.loads(item.replace("'", '"')) if isinstance(item, str) else item for item in found]
+        return [{"job": int(item["panda_id"] if "panda_id" in item else item["job_id"])} for item in items]
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as problem:
         raise BadRequest('must be a JSON list of {"task_id": ..., "panda_id": ...}') from problem
 
