@@ -13,7 +13,7 @@ from pandaserver.taskbuffer.db_proxy_mods.user import DISABLED
 
 _NAME = click.argument("name", callback=lambda _context, _parameter, value: clean_name(value))
 
-_PERMISSIONS: Final = "pktsg"
+_PERMISSIONS: Final = "pktlsg"
 
 
 @click.group()
@@ -49,7 +49,8 @@ def unban(name: str) -> None:
 def permit(name: str, letters: str) -> None:
     """Give NAME exactly the permissions LETTERS, at once; `none` takes all away.
 
-    p: proxies and access tokens; k: key pairs; t: keys of access tokens; s, g: super user, super group.
+    p: proxies and access tokens; k: key pairs; t: keys of access tokens; l: searching logs; s, g: super user,
+    super group.
     """
     wanted = "" if letters == "none" else "".join(dict.fromkeys(letters))
     if unknown := set(wanted) - set(_PERMISSIONS):

@@ -120,6 +120,10 @@ class ServerSettings:
     record_sandbox_info: bool = setting(True, "Record uploads in the table of sandboxes.")
     record_statuschange: bool = setting(True, "Keep the history of the states of jobs.")
     main_vo: str = setting("atlas", "VO of jobs whose submitter does not name one.")
+    client_version: str = setting(
+        "0.0.0",
+        "Version of panda-client that users should have, N.N.N: older clients tell their users so. 0.0.0: any will do.",
+    )
     anonymous_reads: bool = setting(True, "Let anybody read jobs and tasks, as clients up to 1.5 expect.")
 
     token_authType: TokenAuth = setting(

@@ -31,6 +31,7 @@ SHIPPED_DAEMONS: Final[Mapping[str, Mapping[str, Any]]] = {
     "pilot_streaming": {"module": "pilotStreaming", "period": 300, "sync": True},
     "worker_synchronization": {"period": 1800, "sync": True},
     "proxyCache": {"module": "panda_activeusers_query", "period": 600},
+    "async_request_daemon": {"period": 30, "timeout": 900},
     "tmpwatch": {"period": 3600},
 }
 

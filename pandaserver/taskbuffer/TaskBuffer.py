@@ -7,6 +7,7 @@ from typing import Generic, ParamSpec, Self, TypeVar, overload
 
 from pandaserver.taskbuffer.bridge import Caller
 from pandaserver.taskbuffer.db_proxy_mods import (
+    async_request,
     audit,
     dataset,
     dataset_scan,
@@ -28,6 +29,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     job_query,
     job_reassign,
     job_rebroker,
+    job_report,
     job_setup,
     job_state,
     job_statistics,
@@ -128,6 +130,8 @@ class TaskBuffer:
     peekJobs = proxied(job_query.peek_jobs)
     getFullJobStatus = proxied(job_query.get_full_job_status)
     getPandaIDsWithTaskID = proxied(job_query.job_ids_of_task)
+    getUserJobMetadata = proxied(job_report.metadata_of_task)
+    describeJobsOfTask = proxied(job_report.describe_jobs_of_task)
     killJobs = proxied(job_kill.kill_jobs)
     reassignJobs = proxied(job_reassign.reassign_jobs)
     countWaitingByShare = proxied(job_rebroker.count_waiting_by_share)
@@ -248,6 +252,13 @@ class TaskBuffer:
     forgetAnswers = proxied(retention.forget_answers)
     forgetWorkerNodes = proxied(retention.forget_worker_nodes)
     forgetServiceWords = proxied(retention.forget_service_words)
+
+    # -- what operators ask of machines
+    submitAsyncRequest = proxied(async_request.submit_async_request)
+    takeAsyncOrders = proxied(async_request.take_async_orders)
+    storeAsyncAnswer = proxied(async_request.store_async_answer)
+    getAsyncState = proxied(async_request.get_async_state)
+    forgetAsyncRequests = proxied(async_request.forget_async_requests)
 
     # -- outgoing messages
     waitingMessages = proxied(message.waiting_messages)

@@ -158,10 +158,11 @@ def reassign_jobs(
 
 
 @request(
-    v1=None,
+    v1="task/get_job_ids",
     legacy="getPandaIDsWithTaskID",
     method="GET",
     auth=Auth.ANYONE,
+    auth_v1=Auth.USER,
     answer=pickle_answer,
     failed=lambda message: (False, message),
 )

@@ -40,7 +40,8 @@ LEGACY: Final = {
         getTaskParamsMap getUserJobMetadata getJumboJobDatasets getSiteSpecs getCloudSpecs getPandaClientVer
         getNumPilots getScriptOfflineRunning getHighestPrioJobStat queryLastFilesInDataset getPandaIDsSite
         getJobsToBeUpdated seeCloudTask getAssigningTask getActiveDatasets queryJobInfoPerCloud
-        getPandaIDwithJobExeID""",
+        getPandaIDwithJobExeID getJobStatisticsWithLabel getJobStatisticsPerUserSite getFilesInUseForAnal
+        getDisInUseForAnal getLFNsInUseForAnal""",
     "S1": """touchFile deleteFile setDebugMode checkSandboxFile set_user_secret get_user_secrets
         getCommands ackCommands put_checkpoint delete_checkpoint retryFailedJobsInActive
         getSerialNumberForGroupJob""",
@@ -50,12 +51,14 @@ LEGACY: Final = {
         registerProxyKey getProxyKey addSiteAccess listSiteAccess updateSiteAccess relay_idds_command
         execute_idds_workflow_command resubmitJobs insertTaskParams killTask finishTask retryTask reassignTask
         reloadInput getJediTasksInTimeRange getJediTaskDetails getRetryHistory get_files_in_datasets
-        getGShareStatus""",
+        getGShareStatus getJobIDsInTimeRange getPandIDsWithJobID checkMergeGenerationStatus
+        getSlimmedFileInfoPandaIDs updateProdDBUpdateTimes runTaskAssignment getQueuedAnalJobs
+        updateFileStatusInDisp""",
     "P": """insertSandboxFileInfo send_command_to_job sweepPQ setNumSlotsForWP changeTaskPriority
         changeTaskAttributePanda changeTaskSplitRulePanda changeTaskModTimePanda increaseAttemptNrPanda pauseTask
         resumeTask avalancheTask reactivateTask reassignShare listTasksInShare changeJobPriorities
-        enableJumboJobs""",
-    "pilot": "getEventRanges updateEventRange updateEventRanges",
+        enableJumboJobs setCloudTaskByUser""",
+    "pilot": "getNUserJobs getEventRanges updateEventRange updateEventRanges",
 }
 
 #: Historical names whose handlers decide, because owners of pilots and grants of users stand in the database.

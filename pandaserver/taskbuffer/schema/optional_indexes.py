@@ -83,7 +83,6 @@ OPTIONAL_INDEXES: Final[dict[str, dict[str, str]]] = {
         "jobs_batchid_idx": "batchID",
         "jobs_comsite_3attr_pandaid_idx": "computingSite, jobStatus, prodSourceLabel, processingType, PandaID",
         "jobs_exeerrorcode_idx": "exeErrorCode",
-        "jobs_jeditaskid_pandaid_idx": "jediTaskID, PandaID",
         "jobs_jobdefid_produsername_idx": "jobDefinitionID, prodUserName",
         "jobs_jobname_idx": "jobName",
         "jobs_jobsetid_produsername_idx": "jobsetID, prodUserName",

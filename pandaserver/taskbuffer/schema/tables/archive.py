@@ -11,6 +11,7 @@ jobsArchived = jobs_table(
     "All jobs that ended, except those of recent days, which are in jobsArchived4.",
     JobStatus.finished,
     index("jobsarchived_time_idx", "modificationTime"),
+    index("jobs_jeditaskid_pandaid_idx", "jediTaskID", "PandaID"),
     schema="ATLAS_PANDAARCH",
     states_like=ARCHIVED,
 )

@@ -20,7 +20,7 @@ users = table(
     word(
         "gridPref",
         20,
-        "permission letters: p proxy and access token, k key pair, t token key, s super user, g super group",
+        "permission letters: p proxy and access token, k key pair, t token key, l logs, s super user, g super group",
     ),
     word("queuePref", 60),
     word("scriptCache", 100, "legacy"),

@@ -53,6 +53,35 @@ def _declare(into: MetaData) -> None:
     sequence("ATLAS_DEFT.PRODSYS2_TASK_ID_SEQ", into=into)
     sequence("ATLAS_PANDA.HARVESTER_COMMAND_ID_SEQ", into=into)
     table(
+        "ATLAS_PANDA.Async_Requests",
+        "",
+        word("request_id", 64, key=True),
+        word("request_type", 64, required=True),
+        word("service_name", 64),
+        word("machine_name", 128),
+        clob("parameters"),
+        clob("expected_machines"),
+        time("created_at"),
+        index("async_requests_created_idx", "created_at"),
+        into=into,
+    )
+    table(
+        "ATLAS_PANDA.Async_Results",
+        "",
+        word("request_id", 64, key=True),
+        word("machine_name", 128, key=True),
+        word("status", 16, default="running"),
+        clob("result"),
+        clob("stderr"),
+        number("return_code"),
+        number("truncated", default=0),
+        word("error_msg", 2048),
+        number("attempts", default=0),
+        time("started_at"),
+        time("finished_at"),
+        into=into,
+    )
+    table(
         "ATLAS_PANDA.Config",
         "",
         word("app", 64, key=True),
@@ -1156,6 +1185,15 @@ def _declare(into: MetaData) -> None:
         into=into,
     )
     table(
+        "ATLAS_PANDA.Machine_Heartbeat",
+        "",
+        word("machine_name", 128, key=True),
+        word("service_name", 64, required=True),
+        time("last_seen"),
+        index("machine_heartbeat_service_idx", "service_name", "last_seen"),
+        into=into,
+    )
+    table(
         "ATLAS_PANDA.metaTable",
         "",
         big("PandaID", key=True),
@@ -1617,6 +1655,7 @@ def _declare(into: MetaData) -> None:
         word("cpu_architecture_level", 20),
         word("outputFileType", 32),
         check("ck_jobsarchived_jobstatus", "jobstatus IN ('finished', 'failed', 'cancelled', 'closed')"),
+        index("jobs_jeditaskid_pandaid_idx", "jediTaskID", "PandaID"),
         index("jobsarchived_time_idx", "modificationTime"),
         into=into,
     )
