@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import fcntl
 import shutil
 import subprocess
 import sys
@@ -13,12 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from pandaserver.testing.release_cache import kept
+
 #: The newest release there is, and the last of the line that many sites still run.
 NEWEST: Final = "3.7.0.36"
 FORMER: Final = "3.5.1.4"
-
-#: Where the releases are kept, beside what else was installed for this server.
-HOME: Final = Path(sys.prefix) / "stock-pilots"
 
 
 class PilotUnavailable(Exception):
@@ -59,24 +57,14 @@ class Release:
 
 def fetched(version: str = NEWEST) -> Release:
     """Return a release, which is fetched at first use."""
-    home = HOME / version
-    release = Release(version, home / "bin" / "python", home / "source")
-    HOME.mkdir(exist_ok=True)
-    with (HOME / "lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        if not release.source.exists():  # comes last
-            _make_environment(home)
-            _fetch(version, release.source)
-    return release
+    home = kept("stock-pilots", version, lambda home: _fetch(version, home))
+    return Release(version, home / "bin" / "python", home / "source")
 
 
-def _make_environment(home: Path) -> None:
-    """Make a virtual environment with nothing in it: the pilot needs the standard library only."""
+def _fetch(version: str, home: Path) -> None:
+    """Fetch a release, with an interpreter that sees nothing else: the pilot needs the standard library only."""
     subprocess.run([sys.executable, "-m", "venv", "--clear", "--without-pip", str(home)], check=True)
-
-
-def _fetch(version: str, target: Path) -> None:
-    with tempfile.TemporaryDirectory(dir=HOME) as scratch:
+    with tempfile.TemporaryDirectory(dir=home) as scratch:
         command = [f"{sys.prefix}/bin/python", "-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:"]
         done = subprocess.run(
             [*command, "--dest", scratch, f"panda-pilot=={version}"], capture_output=True, text=True, check=False
@@ -85,4 +73,4 @@ def _fetch(version: str, target: Path) -> None:
             raise PilotUnavailable(f"panda-pilot {version} cannot be fetched: {done.stderr[-1000:]}")
         archive = next(Path(scratch).glob("*.tar.gz"))
         subprocess.run(["tar", "-xzf", archive, "--no-same-owner", "-C", scratch], check=True)
-        shutil.move(next(Path(scratch).glob("panda*pilot-*/")), target)
+        shutil.move(next(Path(scratch).glob("panda*pilot-*/")), home / "source")
