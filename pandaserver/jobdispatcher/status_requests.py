@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Annotated, Any, Final
 from urllib.parse import urlencode
 
-from pandaserver.api.answering import Envelope, PilotReply, Text, json_answer, pilot_answer
+from pandaserver.api.answering import FAILED, TIMEOUT, Envelope, PilotReply, Text, json_answer, pilot_answer
 from pandaserver.api.registry import (
     AlsoText,
     Auth,
@@ -19,7 +19,7 @@ from pandaserver.api.registry import (
 )
 from pandaserver.jobdispatcher.callers import require_pilot, task_buffer_for
 from pandaserver.jobdispatcher.Protocol import SC_SUCCESS
-from pandaserver.srvcore.errors import BadRequest
+from pandaserver.srvcore.errors import BadRequest, Busy, DatabaseError, OutcomeUnknown
 from pandaserver.taskbuffer.db_proxy_mods.worker import PILOT_SAYS
 from pandaserver.taskbuffer.requests import JobState, WorkerStatus
 
@@ -88,7 +88,11 @@ def check_job_status(
     For anybody; where `anonymous_reads` is off, for callers with credentials.
     """
     refuse_anonymous_readers(call)
-    states = task_buffer_for(call, timeout).checkJobStates(job_ids[:MAX_IDS])
+    try:
+        states = task_buffer_for(call, timeout).checkJobStates(job_ids[:MAX_IDS])
+    except DatabaseError as problem:
+        problem.details["data"] = {"code": TIMEOUT if isinstance(problem, OutcomeUnknown | Busy) else FAILED}
+        raise
     data = [_for_harvesters(state) for state in states]
     return Envelope(data, legacy={"StatusCode": SC_SUCCESS, "data": data})
 

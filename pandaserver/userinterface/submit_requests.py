@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 from typing import Annotated, Any, Final
 
-from pandaserver.api.answering import Envelope, pickle_answer
+from pandaserver.api.answering import Envelope, Text, pickle_answer
 from pandaserver.api.registry import Auth, Call, Door, Wire, request
 from pandaserver.srvcore.errors import BadRequest
 from pandaserver.taskbuffer.client_jobs import read_jobs, read_json
@@ -46,7 +46,15 @@ def _read_historical(raw: Any) -> SubmittedJobs:
     return _identified(value, text) if isinstance(value, list) else SubmittedJobs()
 
 
-@request(v1="job/submit", legacy="submitJobs", method="POST", auth=Auth.USER, answer=pickle_answer)
+@request(
+    v1="job/submit",
+    legacy="submitJobs",
+    method="POST",
+    auth=Auth.USER,
+    answer=pickle_answer,
+    refused=lambda _: Text("False"),
+    failed=lambda message: Text(f"ERROR: {message}"),
+)
 def submit_jobs(
     call: Call,
     jobs: Annotated[list[Any], Wire("jobs", read=_read_historical, read_v1=_read), "jobs as a pickle or as JSON text"],

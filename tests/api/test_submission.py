@@ -84,7 +84,7 @@ def test_an_invalid_job_names_itself_at_both_doors(server: Client) -> None:
     message = "job 1: jobName is 300 characters, at most 256"
     assert submit(server, *jobs) == {"success": False, "message": message, "data": None}
     reply = server.post(LEGACY + "submitJobs", data={"jobs": as_json(*jobs)}, environ_overrides=USER)
-    assert reply.text == f"ERROR : {message}"
+    assert reply.text == f"ERROR: {message}"
 
 
 @pytest.mark.parametrize(
