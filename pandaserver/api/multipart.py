@@ -12,14 +12,19 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 
 from pandaserver.api.casting import Upload
 from pandaserver.srvcore.errors import BadRequest
+from pandaserver.srvcore.file_cache import storing
 
 _MAX_PARTS: Final = 1000
-_MAX_TEXT: Final = 16 * 2**20  # bytes of one text field
+_MAX_FILES: Final = 10  # requests have one
+_MAX_TEXT: Final = 16 * 2**20  # bytes of all text fields
 _IN_MEMORY: Final = 512 * 1024  # a file up to this size never touches the disk
 
 
 def read_multipart(chunks: Iterable[bytes], options: str, spool_dir: str | None) -> list[tuple[str, Any]]:
-    """Return the fields and uploads of a multipart body in their order."""
+    """Return the fields and uploads of a multipart body in their order.
+
+    Memory is bounded whatever the length of the body is. A full disk raises ``StorageError``.
+    """
     boundary = parse_options_header(f"multipart/form-data;{options}")[1].get("boundary", "")
     if not boundary or not boundary.isascii():
         raise BadRequest("the multipart body has no boundary")
@@ -53,6 +58,8 @@ class _Parts:
         self._spool_dir = spool_dir
         self._begun: Field | File | None = None
         self._text = bytearray()
+        self._texts = 0  # bytes of all of them
+        self._files = 0
         self._file: BinaryIO | None = None
 
     @property
@@ -72,16 +79,21 @@ class _Parts:
                     self._end()
 
     def _spool(self) -> BinaryIO:
+        self._files += 1
+        if self._files > _MAX_FILES:
+            raise BadRequest(f"the multipart body has more than {_MAX_FILES} files")
         # The file is closed, and so removed, with the request.
         return cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=self._spool_dir))
 
     def _add(self, data: bytes) -> None:
         if self._file is not None:
-            self._file.write(data)
+            with storing(f"the upload {self.where}"):
+                self._file.write(data)
             return
         self._text += data
-        if len(self._text) > _MAX_TEXT:
-            raise BadRequest(f"{self.where} has more than {_MAX_TEXT} bytes")
+        self._texts += len(data)
+        if self._texts > _MAX_TEXT:
+            raise BadRequest(f"{self.where} is too long: all text may have {_MAX_TEXT} bytes")
 
     def _end(self) -> None:
         assert self._begun is not None
@@ -92,6 +104,7 @@ class _Parts:
                 raise BadRequest(f"{self.where} is not valid UTF-8") from problem
             return
         assert isinstance(self._begun, File)
-        size = self._file.tell()
-        self._file.seek(0)
+        with storing(f"the upload {self.where}"):  # what is still in a buffer goes to the disk
+            size = self._file.tell()
+            self._file.seek(0)
         self.done.append((self._begun.name, Upload(self._begun.filename, self._file, size)))

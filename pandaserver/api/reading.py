@@ -58,9 +58,7 @@ class BodyStream:
 
     def __iter__(self) -> Iterator[bytes]:
         while self._left is None or self._left > 0:
-            chunk = (
-                self._stream.read(_CHUNK if self._left is None else min(_CHUNK, self._left)) if self._stream else b""
-            )
+            chunk = self._read(_CHUNK if self._left is None else min(_CHUNK, self._left))
             if not chunk:
                 if self._left:
                     raise BadRequest(f"the body ended {self._left} bytes before its Content-Length of {self.length}")
@@ -71,6 +69,13 @@ class BodyStream:
             if self._seen > self._limit:
                 raise BadRequest(f"the body has more than the {self._limit} bytes that are allowed here")
             yield chunk
+
+    def _read(self, size: int) -> bytes:
+        try:
+            piece: bytes = self._stream.read(size) if self._stream else b""
+        except OSError as problem:  # what mod_wsgi makes of a connection that ends too early
+            raise BadRequest(f"the body ended after {self._seen} bytes, before its end: {problem}") from problem
+        return piece
 
     def all(self) -> bytes:
         """Return the whole body."""

@@ -106,7 +106,6 @@ class Call:
     remote_host: str = ""
     deadline: float = 0.0  # instant of the monotonic clock
     request_id: str = ""
-    idempotency_key: str | None = None
     content_length: int = 0  # bytes of the body as the client sent it
     environ: Mapping[str, Any] = field(default_factory=dict)
 
@@ -130,6 +129,7 @@ class Route:
     body_limit: Callable[[ServerSettings], int] | None  # bytes of an upload; None: as for sandboxes
     refused: Callable[[str], Any] | None  # message -> what the historical door answers to Forbidden
     failed: Callable[[str], Any] | None  # message -> what it answers to any other RequestError
+    failed_v1: Callable[[str], Any] | None  # the same at v1
     needs_database: bool  # whether it is pointless to serve without one
     takes_upload: bool = field(init=False)  # whether a file comes with the request
 
@@ -153,8 +153,10 @@ class Route:
         """Return the reply to an error that was raised on purpose."""
         if door is Door.LEGACY:
             own = self.refused if isinstance(error, Forbidden) else self.failed
-            if own is not None and isinstance(error, RequestError) and not isinstance(error, NotAuthenticated):
-                return self.answer.result(own(error.message), accepts_json)
+        else:
+            own = None if isinstance(error, Forbidden) else self.failed_v1
+        if own is not None and isinstance(error, RequestError) and not isinstance(error, NotAuthenticated):
+            return self.encoder_at(door).result(own(error.message), accepts_json)
         return answer_error(error, self.encoder_at(door), accepts_json)
 
 
@@ -179,12 +181,14 @@ class Registry:
         body_limit: Callable[[ServerSettings], int] | None = None,
         refused: Callable[[str], Any] | None = None,
         failed: Callable[[str], Any] | None = None,
+        failed_v1: Callable[[str], Any] | None = None,
         needs_database: bool = True,
     ) -> Callable[[F], F]:
         """Register the decorated handler under its paths.
 
         ``auth`` holds at both doors unless ``auth_v1`` differs. ``answer`` writes the historical reply; ``refused`` and
-        ``failed`` make that reply's value from an error's message, where the historical method has one of its own.
+        ``failed`` make that reply's value from an error's message, where the historical method has one of its own, and
+        ``failed_v1`` where clients of v1 look for more than a message.
         ``body_limit`` picks the setting that limits a request with an upload. A request that states
         ``needs_database=False`` is served while the database is down.
         """
@@ -204,6 +208,7 @@ class Registry:
                 body_limit=body_limit,
                 refused=refused,
                 failed=failed,
+                failed_v1=failed_v1,
                 needs_database=needs_database,
             )
             for door, path in ((Door.V1, v1), (Door.LEGACY, legacy)):
@@ -235,6 +240,9 @@ request = REGISTRY.request
 LEGACY_PREFIX: Final = "/server/panda/"
 V1_PREFIXES: Final = ("/api/v1/", "/api/latest/")
 
+#: What harvesters add to the address of a job's server, without a door.
+_AT_THE_ROOT: Final = ("/file_server/upload_hpo_checkpoint", "/file_server/delete_hpo_checkpoint")
+
 
 def locate(path: str) -> tuple[Door, str] | None:
     """Return the door and the name that a path (SCRIPT_NAME + PATH_INFO) addresses; other paths are nobody's."""
@@ -243,7 +251,7 @@ def locate(path: str) -> tuple[Door, str] | None:
     for prefix in V1_PREFIXES:
         if path.startswith(prefix):
             return Door.V1, path.removeprefix(prefix)
-    return None
+    return (Door.V1, path.removeprefix("/")) if path in _AT_THE_ROOT else None
 
 
 def authorise(route: Route, door: Door, principal: Principal) -> None:

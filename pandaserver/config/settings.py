@@ -100,6 +100,13 @@ class ServerSettings:
         10 * MB, "Largest upload of another sandbox through /api/v1.", unit="bytes", at_least=1
     )
     max_event_picking_upload: int = setting(10 * MB, "Largest event-picking request.", unit="bytes", at_least=1)
+    max_checkpoint_upload: int = setting(500 * MB, "Largest checkpoint of a payload.", unit="bytes", at_least=1)
+    max_user_cache: int = setting(
+        0,
+        "What one user may have uploaded to this machine in the last seven days, outputs of jobs aside; 0 means any.",
+        unit="MB",
+        at_least=0,
+    )
     max_request_body: int = setting(
         200 * MB, "Largest body of a request that is no upload, after decompression.", unit="bytes", at_least=1
     )

@@ -8,7 +8,6 @@ from typing import Final
 _OLD: Final = "Was not used by earlier servers either."
 _ALWAYS: Final = "Always so."
 _PROXIES: Final = "Proxies are not handed out with jobs; who may have one asks for it (proxy_dir)."
-_CHECKPOINTS: Final = "This server takes no checkpoints of payloads yet."
 _HELPERS: Final = "Helper processes find the code and their home by themselves."
 _EVENT_INDEX: Final = "The server does not ask the event index."
 
@@ -31,7 +30,6 @@ UNUSED: Final[Mapping[str, Mapping[str, str]]] = {
         "nDBConnection": "Use nDBConForFastCGIWSGI.",
         "endpoint_mapfile": "Key pairs of object stores are found by the names of their files in keyDir.",
         "pserveralias": "Mail to users does not name this machine.",
-        "max_checkpoint_upload": _CHECKPOINTS,
         "add_serialized": "Outputs are settled in batches that lock what they change in one order.",
         "useProxyCache": _PROXIES,
         "pandaProxy_URLSSL": _PROXIES,

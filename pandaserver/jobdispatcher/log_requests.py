@@ -9,7 +9,7 @@ from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, Text, plain_answer
 from pandaserver.api.registry import AtLeast, Auth, Call, Door, MaxLength, Upload, Wire, request
 from pandaserver.srvcore.errors import BadRequest
-from pandaserver.srvcore.file_cache import FileCache, safe_name
+from pandaserver.srvcore.file_cache import FileCache, storing, upload_name
 from pandaserver.srvcore.log_files import LogFiles, is_increment
 
 _log = PandaLogger().getLogger("file_requests")
@@ -86,22 +86,23 @@ def upload_log(call: Call, file: Annotated[Upload, "the log, compressed"]) -> En
     At v1 a zlib stream whose name contains two underscores is an increment of a worker's log, as harvesters send them:
     it is appended to the log of that name in the cache directory, expanded.
     """
-    if call.door is Door.V1 and _OF_HARVESTER in safe_name(file.filename) and is_increment(file.stream):
+    if call.door is Door.V1 and _OF_HARVESTER in upload_name(file.filename) and is_increment(file.stream):
         name = _append(call, file)
         return Envelope(_address(call, name))
     limit = call.settings.max_sandbox_upload
     if max(call.content_length, file.size) > limit:
         raise BadRequest(f"the log has more than the {limit} bytes that are allowed")
-    directory = call.settings.cache_dir / LOGS
-    directory.mkdir(exist_ok=True)
-    stored = FileCache(directory).store(file.filename, file.stream, replace=True)
+    name, directory = upload_name(file.filename), call.settings.cache_dir / LOGS
+    with storing(f"log {name}"):
+        directory.mkdir(exist_ok=True)
+    stored = FileCache(directory).store(name, file.stream, replace=True)
     LogWrapper(_log, f"<log={stored.name}>").info(f"stored bytes={stored.size} user={call.principal.name!r}")
     url = _address(call, f"{LOGS}/{stored.name}")
     return Envelope(url, legacy=Text(url))
 
 
 def _append(call: Call, file: Upload) -> str:
-    name = safe_name(file.filename)
+    name = upload_name(file.filename)
     added = LogFiles(call.settings.cache_dir, call.settings.max_sandbox_upload).append(name, file.stream)
     LogWrapper(_log, f"<log={name}>").info(f"appended bytes={added} user={call.principal.name!r}")
     return name

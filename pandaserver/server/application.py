@@ -29,7 +29,7 @@ from pandaserver.api.reading import Limits, Raw, content_length, read_request
 from pandaserver.api.registry import Call, Door, Registry, Route, Services, Sites, authorise, locate
 from pandaserver.config.settings import ServerSettings
 from pandaserver.server.callers import Callers
-from pandaserver.srvcore.errors import BadRequest, PandaError
+from pandaserver.srvcore.errors import BadRequest, PandaError, StorageError
 from pandaserver.srvcore.principal import ANONYMOUS, Principal
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
@@ -55,6 +55,7 @@ class Exchange:
     raw: Raw | None = None
     bound: Bound | None = None
     problem: str = ""
+    needs_a_look: bool = False  # the problem is this machine's
 
     @property
     def accepts_json(self) -> bool:
@@ -125,6 +126,7 @@ class Application:
             if is_bug(error):
                 return self._bug(exchange)
             exchange.problem = f"{error.code}: {error.message}"
+            exchange.needs_a_look = isinstance(error, StorageError)
             if isinstance(error, BadRequest):
                 self._dump(exchange)
             if exchange.route is not None:
@@ -209,7 +211,8 @@ class Application:
             facts.append(f"dropped={','.join(bound.dropped)}")
         if exchange.problem:
             facts.append(f"problem={_one_line(exchange.problem)}")
-        level = logging.WARNING if response.status >= HTTPStatus.INTERNAL_SERVER_ERROR else logging.INFO
+        bad = exchange.needs_a_look or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        level = logging.WARNING if bad else logging.INFO
         self._logger.log(level, "%s", " ".join(facts))
         if bound and exchange.route and exchange.route.answer is pilot_answer and "site_name" in bound.arguments:
             site, node, kind = (bound.arguments.get(k) for k in ("site_name", "node", "prod_source_label"))

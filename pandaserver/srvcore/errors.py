@@ -56,6 +56,30 @@ class Conflict(RequestError):
     code = "conflict"
 
 
+class StorageError(RequestError):
+    """This machine could not keep a file, and nothing of it is left: the disk is full, or cannot be written."""
+
+    code = "storage"
+
+
+class KeyReused(Conflict):
+    """The idempotency key of a request stands for another request of the same caller."""
+
+    code = "key_reused"
+
+
+class StillAtWork(Conflict):
+    """The first request with the same idempotency key has not ended yet; asking again later is safe."""
+
+    code = "still_at_work"
+
+
+class TooManyRequests(RequestError):
+    """The caller asks more often than the configuration allows; ``details`` has the seconds to wait as ``wait``."""
+
+    code = "too_many_requests"
+
+
 class DatabaseError(PandaError):
     """The database could not do its part."""
 

@@ -4,21 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import struct
 import tempfile
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final
+from typing import BinaryIO, Final, NoReturn
 
-from pandaserver.srvcore.errors import BadRequest, Conflict, NotFound
+from pandaserver.srvcore.errors import BadRequest, Conflict, NotFound, StorageError
 
 _CHUNK: Final = 2**20
-_LONGEST_NAME: Final = 255  # bytes, as file systems count
+
+#: Names stand as they are in URLs, in scripts of worker nodes and between the colons of a reply. 255 is what file
+#: systems take.
+_NAME: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9._~+=@,-]{0,254}")
 
 #: End of the name of a file that may be written again.
 _REWRITABLE: Final = "__ow__"
+
+#: Beginnings of names of files that the server makes and later believes, and names of directories beside the uploads.
+_OWN_BEGINNINGS: Final = ("evp.", "recov.", "workflow.", "hpo_cp_", "lost_file_recovery.")
+_OWN_NAMES: Final = frozenset({"jedilog", "schedconfig"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,20 +37,40 @@ class StoredFile:
     name: str
     size: int
     checksum: int | None  # first number of the gzip trailer; None for a file too short to have one
-    replaced: bool = False
 
 
 def safe_name(name: str) -> str:
     """Return the part of a client's file name that may name a file here, or refuse it."""
     base = name.rpartition("/")[2]
-    if not base or base.startswith(".") or not base.isprintable() or len(os.fsencode(base)) > _LONGEST_NAME:
-        raise BadRequest(f"{base[:100]!r} cannot be the name of a file")
+    if not _NAME.fullmatch(base):
+        raise BadRequest(
+            f"{base[:100]!r} cannot be the name of a file: use up to 255 ASCII letters, digits and . _ ~ + = @ , - "
+            "with a letter, digit or _ at the beginning"
+        )
+    return base
+
+
+def upload_name(name: str) -> str:
+    """Return the same for a file whose name a client chooses; those of the server's own files are refused, too."""
+    base = safe_name(name)
+    folded = base.lower()
+    if folded.startswith(_OWN_BEGINNINGS) or folded in _OWN_NAMES:
+        raise BadRequest(f"{base[:100]!r} is a name of the server's own files: use another one")
     return base
 
 
 def is_rewritable(name: str) -> bool:
     """Return whether a file of that name may be replaced by its owner's jobs."""
     return name.rpartition(".")[2] == _REWRITABLE
+
+
+@contextmanager
+def storing(what: str) -> Iterator[None]:
+    """Turn the system's refusal to write into :class:`StorageError`, whose message begins with what was tried."""
+    try:
+        yield
+    except OSError as problem:
+        raise StorageError(f"cannot write {what}: {os.strerror(problem.errno or 0)}") from problem
 
 
 class FileCache:
@@ -54,42 +83,88 @@ class FileCache:
         """Return where the file of that name is, or would be."""
         return self._directory / safe_name(name)
 
+    def has(self, name: str) -> bool:
+        """Return whether there is a file of that name."""
+        path = self.path(name)
+        return path.is_file() and not path.is_symlink()
+
     def store(self, name: str, content: BinaryIO, *, compress: bool = False, replace: bool = False) -> StoredFile:
-        """Write a file whole; readers never see a part of it.
+        """Write a file whole; readers never see a part of it, and it outlives a crash of the machine.
 
         A file that exists stays as it is, only younger, and :class:`Conflict` is raised, unless its name says that
-        it may be replaced, or ``replace`` does.
+        it may be replaced, or ``replace`` does. What the disk does not take raises :class:`StorageError`.
         """
         target = self.path(name)
         rewritable = replace or is_rewritable(target.name)
-        handle, temporary = tempfile.mkstemp(prefix=".upload-", dir=self._directory)
-        try:
-            with os.fdopen(handle, "wb") as file:
+        if not rewritable and self.has(name):  # spares the disk; the link below decides
+            self._refuse(name)
+        with storing(f"file {target.name}"), self._temporary() as temporary:
+            with temporary.open("wb") as file:
                 size, tail = _copy(content, file.write, compress=compress)
                 os.fchmod(file.fileno(), 0o644)  # the web server may run under another account
-            existed = target.exists()
+                file.flush()
+                os.fsync(file.fileno())
             if rewritable:
                 os.replace(temporary, target)
-            else:
-                os.link(temporary, target)
-        except FileExistsError:
-            self.touch(name)
-            raise Conflict(f"cannot overwrite file {target.name}") from None
-        finally:
-            with contextlib.suppress(FileNotFoundError):
-                os.unlink(temporary)
-        return StoredFile(target.name, size, _checksum(tail), replaced=existed)
+            elif not _linked(temporary, target):
+                self._refuse(name)
+            self._sync(target, undo=not rewritable)
+        return StoredFile(target.name, size, _checksum(tail))
 
     def touch(self, name: str) -> None:
         """Make a file young, so that it is kept; raise :class:`NotFound` if there is none."""
+        if not self.has(name):
+            raise NotFound(f"there is no file {safe_name(name)}")
         try:
             os.utime(self.path(name))
         except FileNotFoundError:
             raise NotFound(f"there is no file {safe_name(name)}") from None
 
-    def remove(self, name: str) -> None:
-        """Remove a file if it exists."""
-        self.path(name).unlink(missing_ok=True)
+    def remove(self, name: str) -> bool:
+        """Remove a file; return whether it existed."""
+        try:
+            self.path(name).unlink()
+        except FileNotFoundError:
+            return False
+        return True
+
+    def _refuse(self, name: str) -> NoReturn:
+        with contextlib.suppress(NotFound):  # it is no plain file, or has just gone
+            self.touch(name)
+        raise Conflict(f"cannot overwrite file {safe_name(name)}")
+
+    @contextmanager
+    def _temporary(self) -> Iterator[Path]:
+        """Give an empty file in the same directory that is gone afterwards, unless it was given another name."""
+        handle, name = tempfile.mkstemp(prefix=".upload-", dir=self._directory)
+        os.close(handle)
+        try:
+            yield Path(name)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(name)
+
+    def _sync(self, target: Path, *, undo: bool) -> None:
+        """Make the name of a new file last as its content does."""
+        try:
+            directory = os.open(self._directory, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+        except OSError:
+            if undo:
+                target.unlink(missing_ok=True)
+            raise
+
+
+def _linked(temporary: Path, target: Path) -> bool:
+    """Give a file its name, unless another has it; of many who try at once, one succeeds."""
+    try:
+        os.link(temporary, target)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _copy(content: BinaryIO, write: Callable[[bytes], object], *, compress: bool) -> tuple[int, bytes]:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import BinaryIO, Final
 
 from pandaserver.srvcore.errors import BadRequest, Conflict
-from pandaserver.srvcore.file_cache import safe_name
+from pandaserver.srvcore.file_cache import safe_name, storing
 
 _CHUNK: Final = 2**16
 
@@ -35,7 +35,7 @@ class LogFiles:
         A damaged stream, and a log that would become too long, raise :class:`BadRequest`. A file that is no log is left
         alone, and :class:`Conflict` is raised: anybody may append, but only to what was made by appending.
         """
-        with self._growing(safe_name(name)) as log:
+        with storing(f"log {safe_name(name)}"), self._growing(safe_name(name)) as log:
             before = log.seek(0, os.SEEK_END)
             try:
                 for part in expanded(increment):

@@ -153,6 +153,7 @@ class TaskBuffer:
     # -- files of users
     insertSandboxFileInfo = proxied(sandbox.register_sandbox)
     checkSandboxFile = proxied(sandbox.find_sandbox)
+    checkCacheQuota = proxied(sandbox.check_quota)
     sandboxesToCheck = proxied(sandbox_check.sandboxes_to_check)
     recordSandboxCheck = proxied(sandbox_check.record_sandbox_check)
     recentSandboxes = proxied(sandbox_check.recent_sandboxes)

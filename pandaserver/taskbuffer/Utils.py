@@ -10,8 +10,8 @@ from typing import Annotated, Any, Final
 from pandaserver.api.answering import JSON, Envelope, Response, Text, plain_answer
 from pandaserver.api.registry import REGISTRY, Auth, Call, Door, MaxLength, Upload, Wire, request
 from pandaserver.config.settings import ServerSettings
-from pandaserver.srvcore.errors import BadRequest, Conflict, NotFound, PandaError
-from pandaserver.srvcore.file_cache import FileCache, StoredFile, is_rewritable, safe_name
+from pandaserver.srvcore.errors import BadRequest, NotFound, PandaError
+from pandaserver.srvcore.file_cache import FileCache, StoredFile, is_rewritable, upload_name
 from pandaserver.taskbuffer.db_proxy_mods.sandbox import Sandbox
 
 #: Variables of a request's environment that its caller may see. Credentials are not among them.
@@ -29,6 +29,8 @@ READY_SECONDS: Final = 3.0
 #: Outputs of jobs that go back through this server: never recorded as sandboxes.
 OUTPUT_SUFFIX: Final = ".out"
 SOURCES_PREFIX: Final = "sources."
+
+MB: Final = 2**20
 
 FileName = Annotated[str, MaxLength(4000), "name of the file; directories in it are ignored"]
 FileSize = Annotated[int, Wire("fileSize"), "bytes"]
@@ -132,6 +134,11 @@ def largest_upload(settings: ServerSettings) -> int:
     return max(settings.max_sources_upload, settings.max_sandbox_upload, settings.max_v1_upload)
 
 
+def _failed(message: str) -> Envelope:
+    text = f"ERROR : {message}"
+    return Envelope(success=False, message=text, legacy=text)
+
+
 @request(
     v1="file_server/upload_cache_file",
     legacy="putFile",
@@ -139,23 +146,27 @@ def largest_upload(settings: ServerSettings) -> int:
     auth=Auth.USER,
     answer=plain_answer,
     body_limit=largest_upload,
+    failed=_failed,
+    failed_v1=_failed,
 )
 def put_file(call: Call, file: Annotated[Upload, "the file"]) -> Envelope:
-    """Keep a file for jobs to fetch from /cache/. A file that exists is not replaced, only kept longer."""
-    name = safe_name(file.filename)
+    """Keep a file for jobs to fetch from /cache/. A file that exists is not replaced, only kept longer.
+
+    A name that ends in .__ow__ is replaced. What a user has here is limited by `max_user_cache`.
+    """
+    name = upload_name(file.filename)
     size, limit = max(call.content_length, file.size), _limit(call, name)
     if size > limit:
-        return _refusal(f"upload of {name} has {size} bytes, and at most {limit} are allowed for such a name")
+        raise BadRequest(f"upload of {name} has {size} bytes, and at most {limit} are allowed for such a name")
     cache = FileCache(call.settings.cache_dir)
+    is_recorded = call.settings.record_sandbox_info and not name.endswith(OUTPUT_SUFFIX)
+    quota = call.settings.max_user_cache * MB if is_recorded else 0
+    if quota and (is_rewritable(name) or not cache.has(name)):
+        call.task_buffer.checkCacheQuota(Sandbox(call.principal.name, _own_host(call), name, file.size, None), quota)
     compress = any(re.search(pattern, name) for pattern in call.settings.compress_file_names)
-    try:
-        stored = cache.store(name, file.stream, compress=compress)
-    except Conflict as problem:
-        return _refusal(problem.message)
-    except OSError as problem:
-        return _refusal(f"cannot write file {name}: {problem.strerror}")
-    if call.settings.record_sandbox_info and not name.endswith(OUTPUT_SUFFIX):
-        _record(call, cache, stored)
+    stored = cache.store(name, file.stream, compress=compress)
+    if is_recorded:
+        _record(call, cache, stored, quota)
     return Envelope(legacy=True)
 
 
@@ -202,7 +213,7 @@ def touch_file(call: Call, file_name: Annotated[FileName, Wire("filename")]) -> 
 def check_sandbox_file(call: Call, file_size: FileSize, checksum: Checksum) -> Envelope:
     """Tell where the caller's file of that size and checksum lies, so that it need not be uploaded again."""
     found = call.task_buffer.checkSandboxFile(call.principal.name, file_size, str(checksum))
-    if found is None:
+    if found is None or not _is_kept(call, *found):
         return Envelope(success=False, message="NOTFOUND", legacy="NOTFOUND")
     text = "FOUND:{}:{}".format(*found)
     return Envelope(message=text, legacy=text)
@@ -226,7 +237,7 @@ def register_file(
     host = call.settings.sandboxHostname or call.remote_host
     if not host:
         raise BadRequest("the host of the file is unknown: set sandboxHostname")
-    sandbox = Sandbox(user_name, host, safe_name(file_name), file_size, str(checksum))
+    sandbox = Sandbox(user_name, host, upload_name(file_name), file_size, str(checksum))
     if call.task_buffer.insertSandboxFileInfo(sandbox, actor=call.principal.name):
         return Envelope(legacy=Text("OK"))
     return Envelope(success=False, message="file exist", legacy=Text("WARNING: file exist"))
@@ -241,19 +252,29 @@ def _limit(call: Call, name: str) -> int:
     return settings.max_sandbox_upload
 
 
-def _refusal(text: str) -> Envelope:
-    message = f"ERROR : {text}"
-    return Envelope(success=False, message=message, legacy=message)
+def _own_host(call: Call) -> str:
+    return call.settings.sandboxHostname or call.settings.pserverhost
 
 
-def _record(call: Call, cache: FileCache, stored: StoredFile) -> None:
-    host = call.settings.sandboxHostname or call.settings.pserverhost
-    checksum = None if stored.checksum is None else str(stored.checksum)
-    sandbox = Sandbox(call.principal.name, host, stored.name, stored.size, checksum)
+def _is_kept(call: Call, host: str, name: str) -> bool:
+    """Say whether a recorded file is still there, and let it stay, as far as this machine can tell."""
+    if call.settings.sandboxHostname or host != call.settings.pserverhost:
+        return True  # that name may be one of many machines
     try:
-        call.task_buffer.insertSandboxFileInfo(sandbox, replace=True)
+        FileCache(call.settings.cache_dir).touch(name)
+    except (NotFound, BadRequest):
+        return False
+    return True
+
+
+def _record(call: Call, cache: FileCache, stored: StoredFile, quota: int) -> None:
+    checksum = None if stored.checksum is None else str(stored.checksum)
+    sandbox = Sandbox(call.principal.name, _own_host(call), stored.name, stored.size, checksum)
+    is_new = not is_rewritable(stored.name)
+    try:
+        call.task_buffer.insertSandboxFileInfo(sandbox, replace=True, quota=quota if is_new else 0)
     except PandaError:
         # Nobody would know of the file, and the client's next attempt would meet it as somebody else's.
-        if not is_rewritable(stored.name):
+        if is_new:
             cache.remove(stored.name)
         raise

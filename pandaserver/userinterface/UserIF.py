@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pandaserver.userinterface.async_process_requests import get_result, submit_grep_request, submit_sleep_echo_request
+from pandaserver.userinterface.checkpoint_requests import delete_checkpoint, put_checkpoint
 from pandaserver.userinterface.file_requests import (
     put_event_picking_request,
     put_file_recovery_request,
@@ -48,6 +49,7 @@ __all__ = [
     "active_jobs_by_site",
     "active_jobs_by_site_in_detail",
     "change_task_attribute",
+    "delete_checkpoint",
     "describe_archived_jobs",
     "describe_jobs",
     "generate_offline_execution_script",
@@ -68,6 +70,7 @@ __all__ = [
     "kill_jobs",
     "kill_jobs_of_task",
     "production_jobs_by_cloud_and_processing_type",
+    "put_checkpoint",
     "put_event_picking_request",
     "put_file_recovery_request",
     "put_workflow_request",

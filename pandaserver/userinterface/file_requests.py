@@ -25,8 +25,8 @@ from pandaserver.dataservice.request_formats import (
     write_workflow,
 )
 from pandaserver.dataservice.RequestPluginBase import Fate, NoWorkflowEngine, Outcome, WorkflowPluginBase
-from pandaserver.srvcore.errors import BadRequest
-from pandaserver.srvcore.file_cache import FileCache
+from pandaserver.srvcore.errors import BadRequest, StorageError
+from pandaserver.srvcore.file_cache import FileCache, storing
 
 _log = PandaLogger().getLogger("file_requests")
 
@@ -150,10 +150,15 @@ def upload_file_recovery_request(
         "isProductionManager": call.principal.has_production_role,
         **{name: value for name, value in given.items() if value is not None},
     }
-    logs = call.settings.cache_dir / LOGS
-    logs.mkdir(exist_ok=True)
-    (logs / log_name).touch(0o644)
-    _store(call, "recov", write_recovery(RecoveryRequest(call.principal.dn, now_text(naive_utcnow()), options)))
+    log = call.settings.cache_dir / LOGS / log_name
+    with storing(f"log {log_name}"):
+        log.parent.mkdir(exist_ok=True)
+        log.touch(0o644)
+    try:
+        _store(call, "recov", write_recovery(RecoveryRequest(call.principal.dn, now_text(naive_utcnow()), options)))
+    except StorageError:
+        log.unlink(missing_ok=True)
+        raise
     address = f"https://{call.settings.pserverhost}:{call.settings.pserverport}/cache/{LOGS}/{log_name}"
     return Envelope({"logFileURL": address}, "request was accepted and will be processed in a few minutes")
 

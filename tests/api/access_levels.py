@@ -65,6 +65,7 @@ V1: Final = {
         pilot/get_job_status pilot/acquire_jobs pilot/update_job pilot/update_jobs_bulk
         file_server/download_jedi_log file_server/upload_event_picking_request
         file_server/upload_file_recovery_request file_server/upload_workflow_request file_server/upload_cache_file
+        file_server/upload_hpo_checkpoint file_server/delete_hpo_checkpoint
         file_server/delete_cache_file file_server/touch_cache_file file_server/validate_cache_file
         job/get_metadata_for_analysis_jobs idds/relay_idds_command idds/execute_idds_workflow_command
         workflow/submit_workflow_raw_request workflow/submit_workflow
