@@ -1,17 +1,20 @@
 """The parameters of a heartbeat as a table: name at each door, column, and how a value becomes one of that column.
 
-Numbers and times are measurements: junk counts as absent, because a pilot cannot do better at its next heartbeat.
+Whatever a pilot says beside job and state is worth less than the heartbeat itself, and it cannot do better at the next
+one: junk counts as absent, and characters that no database can store are replaced.
 """
 
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
+from pandaserver.api.casting import repaired
 from pandaserver.api.registry import AlsoText, Call, Lenient, Wire
 from pandaserver.taskbuffer.JobSpec import JOB_TEXT_LIMITS
 from pandaserver.taskbuffer.requests import StatusReport
@@ -25,6 +28,8 @@ BIG_LIMIT: Final = 2**63 - 1
 IO_LIMIT: Final = 9_999_999_999
 
 TIME_FORMAT: Final = "%Y-%m-%d %H:%M:%S"
+
+REQUIRED: Final = inspect.Parameter.empty
 
 _LEAK: Final = re.compile(r"(?:^|\s)leak=(-?[\d.]+(?:[eE][+-]?\d+)?)(?=\s|$)")
 _CHI2: Final = re.compile(r"(?:^|\s)chi2=(-?[\d.]+(?:[eE][+-]?\d+)?)(?=\s|$)")
@@ -75,7 +80,6 @@ class Field:
     kind: Any
     meaning: str
     cast: Callable[[Any], Any] | None = None
-    lenient: bool = False
     keeps_blank: bool = False
     default: Any = None
     only: Literal["legacy", "v1"] | None = None
@@ -83,9 +87,10 @@ class Field:
 
     def parameter(self) -> inspect.Parameter:
         """Return this field as a keyword of a handler."""
-        marks = (Lenient, AlsoText) if self.lenient else ()
+        marks = () if self.default is REQUIRED else (Lenient, AlsoText)
+        wire = Wire(self.legacy, read=self.read, only=self.only, read_v1=self.read)
         annotated: Any = Annotated
-        hint = annotated[(self.kind, Wire(self.legacy, read=self.read, only=self.only), self.meaning, *marks)]
+        hint = annotated[(self.kind, wire, self.meaning, *marks)]
         return inspect.Parameter(self.v1, inspect.Parameter.KEYWORD_ONLY, default=self.default, annotation=hint)
 
 
@@ -94,13 +99,11 @@ def _text(v1: str, legacy: str, column: str | None, meaning: str, **more: Any) -
 
 
 def _number(v1: str, legacy: str, column: str, meaning: str, cast: Callable[[Any], Any]) -> Field:
-    return Field(v1, legacy, column, int | float | None, meaning, cast, lenient=True)
+    return Field(v1, legacy, column, int | float | None, meaning, cast)
 
 
 def _fraction(v1: str, legacy: str, column: str, meaning: str, limit: float) -> Field:
-    return Field(
-        v1, legacy, column, float | None, meaning, lambda value: value if abs(value) < limit else None, lenient=True
-    )
+    return Field(v1, legacy, column, float | None, meaning, lambda value: value if abs(value) < limit else None)
 
 
 def _snake(name: str) -> str:
@@ -130,14 +133,18 @@ def _time_of(v1: str, name: str, meaning: str) -> Field:
     return _text(v1, name, name, meaning, cast=_time, read=_text_or_nothing)
 
 
-REQUIRED: Final = inspect.Parameter.empty
-
-
 def _code_or_nothing(value: Any) -> Any:
     """Return an error code as it came, because text and number differ in what their sign means; junk is none."""
     if isinstance(value, str):
         return value if value.strip().removeprefix("-").isdecimal() else None
     return value if isinstance(value, int) else None
+
+
+def _document(value: Any) -> Any:
+    """Return the text of a document, also of one that came as what it describes, as payloads write it."""
+    if isinstance(value, dict | list):
+        return repaired(json.dumps(value))
+    return value if isinstance(value, str) and value not in ("None", "NULL") else None
 
 
 def _text_or_nothing(value: Any) -> Any:
@@ -149,17 +156,18 @@ _STATE: Final = "running, starting, holding or transferring; finished or failed 
 _REPORT: Final = (
     "JSON text: name of each output file -> guid, fsize, adler32 or md5sum, surl, endpoint; of a final report"
 )
+_META_DATA: Final = "job report of the payload; the first one is kept"
 _RETRY: Final = "error of the pilot; a minus sign asks for another attempt"
 
 FIELDS: Final[tuple[Field, ...]] = (
     Field("job_id", "jobId", None, int | None, "PandaID", default=REQUIRED),
     Field("job_status", "state", None, str, _STATE, default=REQUIRED),
-    Field("attempt_nr", "attemptNr", None, int | None, "attempt of which this is a report", lenient=True),
-    Field("timeout", "timeout", None, int | None, "seconds that the caller waits", default=60, lenient=True),
-    Field("job_output_report", "xml", None, str | None, _REPORT, default=""),
-    Field("meta_data", "metaData", None, str | None, "job report of the payload; the first one is kept", default=""),
-    Field("stdout", "stdout", None, str | None, "end of the payload's output, in debug mode", lenient=True, default=""),
-    Field("pilot_log", "pilotLog", None, str | None, "lines for the server's log", lenient=True, default=""),
+    Field("attempt_nr", "attemptNr", None, int | None, "attempt of which this is a report"),
+    Field("timeout", "timeout", None, int | None, "seconds that the caller waits", default=60),
+    Field("job_output_report", "xml", None, str | None, _REPORT, default="", read=_document),
+    Field("meta_data", "metaData", None, str | None, _META_DATA, default="", read=_document),
+    Field("stdout", "stdout", None, str | None, "end of the payload's output, in debug mode", default=""),
+    Field("pilot_log", "pilotLog", None, str | None, "lines for the server's log", default=""),
     _text("corrupted_files", "corruptedFiles", None, "inputs of a merge job that cannot be read, separated by commas"),
     _text("site_name", "siteName", None, "PanDA queue"),
     Field("token", "token", None, str | None, "of genPilotToken; none is needed", only="legacy"),
@@ -176,14 +184,12 @@ FIELDS: Final[tuple[Field, ...]] = (
         "jobMetrics",
         "jobMetrics",
         "words of the form key=value; leak and chi2 are also columns",
-        lenient=True,
     ),
     _text(
         "pilot_error_diag",
         "pilotErrorDiag",
         "pilotErrorDiag",
         "what went wrong; empty takes it back",
-        lenient=True,
         keeps_blank=True,
     ),
     _text(
@@ -191,7 +197,6 @@ FIELDS: Final[tuple[Field, ...]] = (
         "exeErrorDiag",
         "exeErrorDiag",
         "what the payload says went wrong; empty takes it back",
-        lenient=True,
         keeps_blank=True,
     ),
     _text("grid", "grid", "grid", "grid flavour"),
@@ -227,7 +232,7 @@ FIELDS: Final[tuple[Field, ...]] = (
     ),
     # Sent by pilots, of no use here: the computing element comes from the worker table.
     *(
-        Field(name.lower(), name, None, Any, "taken and not used", lenient=True, only="legacy")
+        Field(name.lower(), name, None, Any, "taken and not used", only="legacy")
         for name in ("timestamp", "workdir", "remainingSpace", "messageLevel", "computingElement")
     ),
 )

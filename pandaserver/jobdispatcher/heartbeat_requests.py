@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
@@ -52,9 +51,6 @@ def update_job(call: Call, **fields: Any) -> Envelope:
 
 
 _HEARTBEAT: Final = Signature(update_job)
-
-#: Parameters that are JSON text, at either door.
-_DOCUMENTS: Final = frozenset({"meta_data", "metaData", "job_output_report", "xml"})
 
 
 @request(
@@ -113,14 +109,9 @@ def _bound(call: Call, item: Any) -> dict[str, Any]:
     if not isinstance(item, dict):
         raise BadRequest(f"an element of the list must be an object, got {type(item).__name__}")
     known = _HEARTBEAT.at(call.door)  # payloads put words of their own into what harvesters send
-    raw = {name: _historical(_as_text(name, value), call.door) for name, value in item.items() if name in known}
+    raw = {name: _historical(value, call.door) for name, value in item.items() if name in known}
     # A harvester repeats a heartbeat until it is taken, and forwards what the payload wrote as it is.
     return {**_HEARTBEAT.bind(call.door, raw, typed=True, forgiving=True).arguments}
-
-
-def _as_text(name: str, value: Any) -> Any:
-    """Return the text that a document is, where somebody sent the document itself."""
-    return json.dumps(value) if name in _DOCUMENTS and isinstance(value, dict | list) else value
 
 
 def _historical(value: Any, door: Door) -> Any:

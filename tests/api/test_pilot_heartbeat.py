@@ -223,10 +223,78 @@ def test_rates_are_bytes_at_v1_only(server: Client, task_buffer: FakeTaskBuffer)
     assert dict(report_of(task_buffer).columns) == {"rateRCHAR": 2, "totRCHAR": 2}
 
 
-def test_v1_takes_a_float_for_the_mean_of_cores_and_text_for_times(server: Client, task_buffer: FakeTaskBuffer) -> None:
+def test_v1_takes_a_float_for_the_mean_of_cores_and_text_for_numbers(
+    server: Client, task_buffer: FakeTaskBuffer
+) -> None:
     v1(server, "pilot/update_job", job_id=1, job_status="running", mean_core_count=1.0, n_events="3")
     assert dict(report_of(task_buffer).columns) == {"meanCoreCount": 1.0, "nEvents": 3}
-    assert not v1(server, "pilot/update_job", job_id=1, job_status="running", start_time=1.5)["success"]
+
+
+#: What makes a text of a heartbeat unusable -> what is left of it.
+ODD_TEXTS = [("wn\0", "wn\N{REPLACEMENT CHARACTER}"), ("wn\udcff", "wn?"), (["wn"], None), ({"wn": 1}, None)]
+
+
+@pytest.mark.parametrize(("value", "left"), ODD_TEXTS)
+@pytest.mark.parametrize(
+    ("name", "at_v1", "column"),
+    [
+        ("node", "node", "modificationHost"),
+        ("pilotID", "pilot_id", "pilotID"),
+        ("batchID", "batch_id", "batchID"),
+        ("schedulerID", "scheduler_id", "schedulerID"),
+        ("jobSubStatus", "job_sub_status", "jobSubStatus"),
+        ("siteName", "site_name", None),
+        ("corruptedFiles", "corrupted_files", None),
+    ],
+)
+def test_odd_text_costs_no_heartbeat(
+    server: Client, task_buffer: FakeTaskBuffer, name: str, at_v1: str, column: str | None, value: Any, left: str | None
+) -> None:
+    columns = {} if column is None or left is None else {column: left}
+    assert columns_of(server, task_buffer, **{name: value}) == columns
+    task_buffer.calls.clear()
+    assert v1(server, "pilot/update_job", job_id=1, job_status="running", **{at_v1: value})["success"]
+    assert dict(report_of(task_buffer).columns) == columns
+
+
+REPORTS = [
+    ('{"a\0": 1}', '{"a\N{REPLACEMENT CHARACTER}": 1}'),
+    ({"a": {"guid": "x"}}, '{"a": {"guid": "x"}}'),
+    ([1], "[1]"),
+    (5, ""),
+    (None, ""),
+    ("None", ""),
+]
+
+
+@pytest.mark.parametrize(("value", "kept"), REPORTS)
+def test_no_shape_of_a_document_costs_the_final_report(
+    server: Client, task_buffer: FakeTaskBuffer, value: Any, kept: str
+) -> None:
+    stack_a(server, "updateJob", {"jobId": "1", "state": "finished", "xml": value, "metaData": value})
+    v1(server, "pilot/update_job", job_id=1, job_status="finished", job_output_report=value, meta_data=value)
+    reports = [report for [report] in task_buffer.called("updateJobStatus")]
+    assert [(report.output_report, report.meta_data) for report in reports] == [(kept, kept)] * 2
+
+
+@pytest.mark.parametrize(
+    ("value", "column"), [(1.5, {}), (["x"], {}), (-3, {"pilotErrorCode": -3}), ("-3", {"pilotErrorCode": 3})]
+)
+def test_an_error_code_is_read_alike_at_both_doors(
+    server: Client, task_buffer: FakeTaskBuffer, value: Any, column: dict[str, int]
+) -> None:
+    job = {"job_id": 1, "job_status": "running", "pilot_error_code": value}
+    assert columns_of(server, task_buffer, pilotErrorCode=value) == column
+    v1(server, "pilot/update_job", **job)
+    v1(server, "pilot/update_jobs_bulk", PRODUCTION, job_list=[job])
+    assert dict(task_buffer.called("updateJobStatus")[1][0].columns) == column
+    [[[report]]] = task_buffer.called("updateJobsInBulk")
+    assert dict(report.columns) == column
+
+
+def test_times_that_are_no_text_count_as_absent(server: Client, task_buffer: FakeTaskBuffer) -> None:
+    assert v1(server, "pilot/update_job", job_id=1, job_status="running", start_time=1.5)["success"]
+    assert dict(report_of(task_buffer).columns) == {}
 
 
 def test_an_unreadable_attempt_counts_as_none(server: Client, task_buffer: FakeTaskBuffer) -> None:
