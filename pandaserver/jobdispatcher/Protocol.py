@@ -39,6 +39,14 @@ _FLAG_KEYS: Final[dict[str, str]] = {
     "onSiteMerging": "on_site_merging",
 }
 
+#: Keys that mean something to a pilot when they are there, so that only the server may send them.
+_RESERVED: Final = frozenset(
+    """
+    loopingCheck debug cloneJob eventService prodDBlockTokenForOutput eventServiceMerge writeToFile allowNoOutput
+    altStageOut container_name secrets pilotSecrets credname myproxy userProxy pandaProxySecretKey sourceURL zipPerMB
+    """.split()
+) | frozenset(_FLAG_KEYS)
+
 #: What a cloned job does first, by the mode behind the flag ``sc:``.
 _CLONE_MODES: Final[dict[str | None, str]] = {"2": "storeonce", "storeonce": "storeonce"}
 
@@ -73,7 +81,7 @@ def job_map(job: JobSpec, sites: Sites, around: Surroundings = Surroundings()) -
     parameters, steps = split_steps(for_pilot(job.jobParameters or "", job.eventService))
     if has_flag(job.specialHandling, "encoded_parameters"):
         parameters = base64.b64encode(parameters.encode()).decode()
-    return {
+    own: dict[str, Any] = {
         "StatusCode": SC_SUCCESS,
         "PandaID": job.PandaID,
         "prodSourceLabel": _text(job.prodSourceLabel),
@@ -98,13 +106,12 @@ def job_map(job: JobSpec, sites: Sites, around: Surroundings = Surroundings()) -
         "logFile": _text(log.lfn) if log else "",
         "logGUID": _text(log.GUID) if log else "",
         "jobPars": parameters,
-        **steps,
         "attemptNr": job.attemptNr or 0,
         "GUID": _joined(inputs, lambda f: f.GUID),
         "checksum": _joined(inputs, lambda f: f.checksum),
         "fsize": _joined(inputs, lambda f: f.fsize),
         "scopeIn": _joined(inputs, lambda f: f.scope),
-        "scopeOut": _joined([f for f in outputs if f.type == "output"], lambda f: f.scope),
+        "scopeOut": _joined([f for f in outputs if f is not log], lambda f: f.scope),
         "scopeLog": _text(log.scope) if log else "",
         "ddmEndPointIn": _input_endpoints(job, inputs, sites),
         "ddmEndPointOut": _output_endpoints(job, outputs, sites),
@@ -131,6 +138,18 @@ def job_map(job: JobSpec, sites: Sites, around: Surroundings = Surroundings()) -
         "nSent": around.n_sent,
         **_private(job, around),
     }
+    # The user wrote the steps: they say nothing about which job this is, or what belongs to it.
+    return own | {key: value for key, value in steps.items() if key not in own and key not in _RESERVED}
+
+
+def with_place_for_log(found: dict[str, Any]) -> dict[str, Any]:
+    """Return the map with an empty name among the outputs of a job that has some but no log.
+
+    A harvester of 2019 looks for the name of the log there, and loses all jobs of the reply if it is missing. Nobody
+    takes an empty name for a file.
+    """
+    without = found["outFiles"] and not found["logFile"]
+    return found | {"outFiles": f"{found['outFiles']},"} if without else found
 
 
 def split_steps(parameters: str) -> tuple[str, dict[str, Any]]:

@@ -9,7 +9,7 @@ from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, PilotReply, pilot_answer
 from pandaserver.api.registry import AlsoText, AtLeast, Auth, Call, Door, Wire, request
 from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, require_valid_token, task_buffer_for
-from pandaserver.jobdispatcher.Protocol import SC_NO_JOBS, SC_SUCCESS, Surroundings, job_map
+from pandaserver.jobdispatcher.Protocol import SC_NO_JOBS, SC_SUCCESS, Surroundings, job_map, with_place_for_log
 from pandaserver.srvcore.errors import DatabaseError, Forbidden
 from pandaserver.srvcore.principal import clean_name
 from pandaserver.taskbuffer.db_proxy_mods.proxy_key import ProxyKey
@@ -108,6 +108,8 @@ def acquire_jobs(
         return _no_jobs(call)
     if n_jobs is None and call.door is Door.LEGACY:
         return PilotReply(SC_SUCCESS, {key: value for key, value in maps[0].items() if key != "StatusCode"})
+    if call.door is Door.LEGACY:
+        maps = [with_place_for_log(found) for found in maps]
     return PilotReply(SC_SUCCESS, {"jobs": maps})
 
 

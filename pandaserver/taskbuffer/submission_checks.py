@@ -107,6 +107,8 @@ def _file_problem(files: Sequence[FileSpec]) -> str | None:
 def _problem_of_file(file: FileSpec) -> str | None:
     if not file.lfn:
         return "lfn is missing"
+    if "," in file.lfn:
+        return f"lfn is {file.lfn!r:.200}, and a comma separates the names of files where pilots read them"
     if file.type not in FILE_TYPES:
         return f"type is {file.type!r}, not one of {', '.join(FILE_TYPES)}"
     if file.fsize is not None and abs(file.fsize) >= 1 << 63:

@@ -251,8 +251,6 @@ def test_an_instance_without_a_name_is_told_so(server: Client, generation: Gener
 def test_a_job_has_every_key_that_a_harvester_reads(
     server: Client, tbuf: TaskBuffer, generation: Generation, log: bool
 ) -> None:
-    if generation == "2019" and not log:
-        pytest.skip("they cannot run jobs without a log")
     bare = dict.fromkeys(("coreCount", "minRamCount", "maxDiskCount", "maxWalltime", "jobsetID", "taskID"))
     put_job(tbuf, "activated", prodSourceLabel="managed", log=log, inputs=2, outputs=2, **bare)
     [job] = harvester(server, generation).acquire_jobs("TEST_PQ", 5).data

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from pandaserver.jobdispatcher.Protocol import Surroundings, job_map, split_steps
+from pandaserver.jobdispatcher.Protocol import Surroundings, job_map, split_steps, with_place_for_log
 from pandaserver.taskbuffer.FileSpec import FileSpec
 from pandaserver.taskbuffer.SiteSpec import Endpoints, SiteSpec
 from tests.factories import make_job
@@ -109,6 +109,39 @@ def test_a_task_of_the_task_layer_has_its_own_number() -> None:
 
 
 # -- parameters --------------------------------------------------------------------------------------------------------
+
+
+def test_every_output_but_the_log_has_its_scope() -> None:
+    """A pilot takes one scope for each output that is not the log, and fails without."""
+    found = files_of(*(FileSpec(lfn=f"{n}.log", type="log", scope=f"s{n}") for n in range(3)))
+    assert (found["logFile"], found["outFiles"]) == ("0.log", "0.log,1.log,2.log")
+    assert (found["scopeLog"], found["scopeOut"]) == ("s0", "s1,s2")
+
+
+@pytest.mark.parametrize(
+    "key", ["StatusCode", "PandaID", "logFile", "outFiles", "attemptNr", "pilotSecrets", "eventService", "sourceURL"]
+)
+def test_steps_cannot_say_what_the_server_says(key: str) -> None:
+    """Who writes the parameters of a job must not make its pilot report about another one."""
+    steps = f'-i x<MULTI_STEP_EXEC>{{"{key}": 4711, "preprocess": {{}}}}</MULTI_STEP_EXEC>'
+    found, plain = map_of(jobParameters=steps, PandaID=1), map_of(jobParameters="-i x", PandaID=1)
+    assert found.get(key) == plain.get(key)
+    assert found["preprocess"] == {}
+
+
+@pytest.mark.parametrize(
+    ("outputs", "log", "listed"),
+    [
+        (0, False, ""),
+        (1, False, "user.jane.out.0000.root,"),
+        (1, True, "user.jane.out.0000.root,user.jane.log.0001.tgz"),
+    ],
+)
+def test_an_old_harvester_finds_the_name_of_the_log_among_the_outputs(outputs: int, log: bool, listed: str) -> None:
+    found = with_place_for_log(map_of(outputs=outputs, log=log))
+    assert found["outFiles"] == listed
+    assert found["logFile"] in listed.split(",")
+
 
 STEPS = '-i x<MULTI_STEP_EXEC>{"preprocess": {"command": "echo", "args": "hi"}}</MULTI_STEP_EXEC>'
 
