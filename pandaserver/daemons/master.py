@@ -10,6 +10,7 @@ import pwd
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from pandacommon.pandalogger.line_format import LineFormatter
@@ -17,6 +18,7 @@ from pandaserver.config.finding import ConfigurationError
 from pandaserver.config.panda_config import PandaConfig, load
 from pandaserver.config.settings import DaemonSettings
 from pandaserver.daemons.locations import status_file
+from pandaserver.daemons.output_files import OutputFiles
 from pandaserver.daemons.pidfile import AlreadyRunning, PidFile
 from pandaserver.daemons.service_manager import ServiceManager
 from pandaserver.daemons.status import StatusFile
@@ -121,11 +123,13 @@ def _run(config: PandaConfig, pidfile: PidFile | None) -> int:
         log.log(finding.severity.log_level, f"configuration {finding}")
     status = StatusFile(status_file(os.environ, config.logger), log)
     service = ServiceManager(os.environ, log)
+    output = OutputFiles()  # one for all, as workers may be forked after the file got another name
+    life = partial(worker.live, output=output)
     if pidfile is None:
-        return Master(config, read_config, worker.live, log, status, service).run()
+        return Master(config, read_config, life, log, status, service, output).run()
     pidfile.write()
     try:
-        return Master(config, read_config, worker.live, log, status, service, pidfile.close).run()
+        return Master(config, read_config, life, log, status, service, output, pidfile.close).run()
     finally:
         pidfile.remove()
 

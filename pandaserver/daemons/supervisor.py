@@ -14,6 +14,7 @@ from typing import Final
 
 from pandaserver.config.finding import ConfigurationError
 from pandaserver.config.panda_config import PandaConfig
+from pandaserver.daemons.output_files import OutputFiles
 from pandaserver.daemons.process_tree import adopt_orphans, children, kill_tree
 from pandaserver.daemons.protocol import Outcome, Report
 from pandaserver.daemons.schedule import Schedule
@@ -40,6 +41,7 @@ class Master:
         log: logging.Logger,
         status: StatusFile,
         service: ServiceManager,
+        output: OutputFiles,
         close_in_worker: Callable[[], None] = lambda: None,
     ) -> None:
         self._config = config
@@ -48,6 +50,7 @@ class Master:
         self._log = log
         self._status = status
         self._service = service
+        self._output = output
         self._close_in_worker = close_in_worker
         self._schedule = Schedule(config.daemon.daemons, monotonic())
         self._selector = selectors.DefaultSelector()
@@ -82,6 +85,7 @@ class Master:
     # -- what the passing of time brings
 
     def _tick(self, now: float) -> None:
+        self._output.follow()
         self._kill_overdue(now)
         if self._stop_deadline is None:
             self._dismiss_expired(now)

@@ -17,6 +17,7 @@ from pandaserver.config.panda_config import PandaConfig, connection_settings, op
 from pandaserver.config.values import DaemonSpec
 from pandaserver.daemons.exclusive import LockedElsewhere, exclusive_run
 from pandaserver.daemons.locations import lock_directory
+from pandaserver.daemons.output_files import OutputFiles
 from pandaserver.daemons.process_tree import adopt_orphans, die_as_tree_with, kill_tree
 from pandaserver.daemons.protocol import LineReader, Order, Outcome, Report, send_line
 from pandaserver.daemons.script_run import run_script
@@ -28,21 +29,22 @@ from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 SIGNALS_OF_THE_MASTER = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
 
 
-def live(sock: socket.socket, config: PandaConfig) -> int:
+def live(sock: socket.socket, config: PandaConfig, output: OutputFiles) -> int:
     """Serve the master until it says stop or is gone; return the exit code."""
     _leave_signals_to_the_master()
     adopt_orphans()
     die_as_tree_with(sock)
     PandaLogger.configure(config.logger)
-    worker = Worker(sock, config)
+    worker = Worker(sock, config, output)
     return worker.serve() if worker.start() else 1
 
 
 class Worker:
     """The one worker of this process."""
 
-    def __init__(self, sock: socket.socket, config: PandaConfig) -> None:
+    def __init__(self, sock: socket.socket, config: PandaConfig, output: OutputFiles) -> None:
         self._sock = sock
+        self._output = output
         self._config = config
         self._specs = {spec.name: spec for spec in config.daemon.daemons}
         self._log = LogWrapper(PandaLogger.getLogger("daemons"), f"worker_pid={os.getpid()}")
@@ -89,6 +91,7 @@ class Worker:
         return outcome is not Outcome.failed
 
     def _attempt(self, spec: DaemonSpec) -> tuple[Outcome, float, str]:
+        self._output.follow()
         self._log.info(f"start daemon={spec.name} module={spec.module}")
         try:
             if spec.sync:

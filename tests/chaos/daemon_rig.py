@@ -44,6 +44,19 @@ def ask(name, seconds, tbuf):
     tbuf.check_database()
     time.sleep(seconds)
 
+def talk(name, seconds, tbuf):
+    """Print numbered lines, and let a child print one."""
+    until = time.monotonic() + seconds
+    number = 0
+    while time.monotonic() < until:
+        sys.stdout.write(f"line {name} {number}\\n")  # print would write the end of the line by itself
+        sys.stdout.flush()
+        record(name, f"printed:{number}")
+        number += 1
+        time.sleep(0.001)
+    subprocess.run(["echo", f"child {name}"])
+    record(name, "child")
+
 def again(name, seconds, tbuf):
     time.sleep(seconds)
     return True

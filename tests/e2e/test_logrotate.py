@@ -97,15 +97,22 @@ def test_rotation_under_load_loses_no_request_and_no_line(installed: InstalledSe
         assert marks(installed, log) == expected, log
 
 
-def test_what_the_daemon_prints_goes_on(installed: InstalledServer) -> None:
+def test_what_the_daemon_prints_goes_on_in_a_new_file(installed: InstalledServer) -> None:
     assert installed.service("start").returncode == 0
     out: Path = installed.layout.log / "panda_daemon_stdout.log"
+    wait_for_text(out, "")  # another rotation may just have been
+    said = out.read_text()
     rotate(installed)
-    size = out.stat().st_size
+    wait_for_text(out, "")
+    assert any(old.read_text().startswith(said) for old in installed.layout.log.glob("panda_daemon_stdout.log-*"))
     assert installed.service("reload", "panda_daemon").returncode == 0
-    deadline = time.monotonic() + 20
-    while "configuration reloaded" not in out.read_text()[size:]:
-        assert time.monotonic() < deadline
+    wait_for_text(out, "configuration reloaded")
+
+
+def wait_for_text(path: Path, text: str) -> None:
+    deadline = time.monotonic() + 30
+    while not path.exists() or text not in path.read_text():
+        assert time.monotonic() < deadline, f"no {text!r} in {path}"
         time.sleep(0.05)
 
 
