@@ -7,7 +7,7 @@ from typing import Annotated, Any, Final
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, PilotReply, pilot_answer
-from pandaserver.api.registry import AlsoText, AtLeast, Auth, Call, Door, Wire, request
+from pandaserver.api.registry import AlsoText, AtLeast, Auth, Call, Door, Lenient, Wire, request
 from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, require_valid_token, task_buffer_for
 from pandaserver.jobdispatcher.Protocol import SC_NO_JOBS, SC_SUCCESS, Surroundings, job_map, with_place_for_log
 from pandaserver.srvcore.errors import DatabaseError, Forbidden
@@ -16,6 +16,7 @@ from pandaserver.taskbuffer.db_proxy_mods.proxy_key import ProxyKey
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.requests import MAX_JOBS, Acquired, JobRequest, Selection
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
+from pandaserver.taskbuffer.WorkerSpec import WORKER_TEXT_LIMITS
 
 _logger = PandaLogger().getLogger("JobDispatcher")
 
@@ -24,6 +25,10 @@ _TESTABLE: Final = ("user", "managed", "unified")
 
 #: What harvesters put before their name when they name themselves as a scheduler.
 _HARVESTER_PREFIX: Final = "harvester-"
+
+
+#: Characters of the name of an instance.
+_INSTANCE_LIMIT: Final = WORKER_TEXT_LIMITS["harvesterID"]
 
 
 def _lenient_size(raw: Any) -> int:
@@ -53,17 +58,17 @@ def acquire_jobs(
     ] = None,
     disk_space: Annotated[int | None, AlsoText, Wire("diskSpace", read=_lenient_size), "MB; 0: do not ask"] = None,
     prod_source_label: Annotated[str | None, Wire("prodSourceLabel"), "which jobs"] = None,
-    node: Annotated[str | None, "worker node"] = None,
-    computing_element: Annotated[str | None, Wire("computingElement"), "kept on the job"] = None,
+    node: Annotated[str | None, Lenient, "worker node"] = None,
+    computing_element: Annotated[str | None, Lenient, Wire("computingElement"), "kept on the job"] = None,
     prod_user_id: Annotated[str | None, Wire("prodUserID"), "only jobs of that owner"] = None,
     get_proxy_key: Annotated[str | None, Wire("getProxyKey"), "True: name the proxy's key"] = None,
     task_id: Annotated[int | None, AlsoText, Wire("taskID"), "only jobs of that task"] = None,
     n_jobs: Annotated[int | None, AlsoText, Wire("nJobs"), AtLeast(1), "given, even as 1: the reply is a list"] = None,
     background: Annotated[bool | None, AlsoText, "only jobs that may run in the background"] = None,
     resource_type: Annotated[str | None, Wire("resourceType"), "only jobs of that type"] = None,
-    harvester_id: Annotated[str | None, "instance that runs the worker"] = None,
-    worker_id: Annotated[int | None, AlsoText, Wire(read=_lenient_id), "worker that runs the pilot"] = None,
-    scheduler_id: Annotated[str | None, Wire("schedulerID"), "kept on the job"] = None,
+    harvester_id: Annotated[str | None, Lenient, "instance that runs the worker"] = None,
+    worker_id: Annotated[int | None, AlsoText, Lenient, Wire(read=_lenient_id), "worker that runs the pilot"] = None,
+    scheduler_id: Annotated[str | None, Lenient, Wire("schedulerID"), "kept on the job"] = None,
     job_type: Annotated[str | None, Wire("jobType"), "user: only user-like test jobs at a unified queue"] = None,
     via_topic: Annotated[bool | None, AlsoText, Wire("viaTopic"), "a broker announced the job"] = None,  # noqa: ARG001  none does
     remaining_time: Annotated[int | None, AlsoText, Wire(read=_lenient_size), "seconds that the slot lasts"] = None,
@@ -95,7 +100,7 @@ def acquire_jobs(
         node=node or None,
         computing_element=computing_element or None,
         scheduler_id=scheduler_id or None,
-        harvester_id=harvester_id or (scheduler_id or "").removeprefix(_HARVESTER_PREFIX) or None,
+        harvester_id=_instance(harvester_id, scheduler_id),
         worker_id=worker_id,
         counts_sent=label in (None, "managed"),
     )
@@ -111,6 +116,12 @@ def acquire_jobs(
     if call.door is Door.LEGACY:
         maps = [with_place_for_log(found) for found in maps]
     return PilotReply(SC_SUCCESS, {"jobs": maps})
+
+
+def _instance(harvester_id: str | None, scheduler_id: str | None) -> str | None:
+    """Return the instance that runs the pilot; a name that no instance can have is none."""
+    name = harvester_id or (scheduler_id or "").removeprefix(_HARVESTER_PREFIX)
+    return name if 0 < len(name) <= _INSTANCE_LIMIT else None
 
 
 def _effective_label(site: SiteSpec, label: str | None) -> str | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import inspect
 import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal, TypeVar
 
 from pandaserver.api.casting import repaired
 from pandaserver.api.registry import AlsoText, Call, Lenient, Wire
+from pandaserver.taskbuffer.FileSpec import FILE_TEXT_LIMITS
 from pandaserver.taskbuffer.JobSpec import JOB_TEXT_LIMITS
 from pandaserver.taskbuffer.requests import StatusReport
 
@@ -266,8 +267,13 @@ def report_of(fields: Mapping[str, Any], *, rates_in_bytes: bool = False) -> Sta
         meta_data=fields.get("meta_data") or "",
         stdout=fields.get("stdout") or "",
         asks_retry=code is not None and str(code).strip().startswith("-"),
-        corrupted_files=tuple(name for name in (fields.get("corrupted_files") or "").split(",") if name),
+        corrupted_files=tuple(_names(fields.get("corrupted_files") or "")),
     )
+
+
+def _names(text: str) -> Iterator[str]:
+    """Yield names of files out of a list; one that is longer than any name is none."""
+    return (name for name in text.split(",") if 0 < len(name) <= FILE_TEXT_LIMITS["lfn"])
 
 
 def _columns(fields: Mapping[str, Any]) -> list[tuple[str, Any]]:

@@ -197,13 +197,18 @@ def test_the_label_and_the_queue_say_which_jobs(
         ("prodUserID", "/DC=org/CN=John Roe/CN=proxy", "user_name", "John Roe"),
         ("nJobs", "5000", "n_jobs", 1000),
         ("schedulerID", "hv1", "scheduler_id", "hv1"),
+        ("schedulerID", "harvester-hv1", "harvester_id", "hv1"),
+        ("harvester_id", "h" * 51, "harvester_id", None),
+        ("worker_id", "9" * 30, "worker_id", None),
+        ("node", "wn\0", "node", "wn\N{REPLACEMENT CHARACTER}"),
         ("noSuchThing", "x", "n_jobs", 1),
     ],
 )
 def test_each_parameter_becomes_its_filter(
     server: Client, task_buffer: FakeTaskBuffer, name: str, value: str, field: str, expected: Any
 ) -> None:
-    with_json(server, "getJob", siteName="TEST_PQ", **{name: value})
+    fields: dict[str, Any] = {name: value}
+    with_json(server, "getJob", siteName="TEST_PQ", **fields)
     assert getattr(request_of(task_buffer), field) == expected
 
 

@@ -292,6 +292,11 @@ def test_an_error_code_is_read_alike_at_both_doors(
     assert dict(report.columns) == column
 
 
+def test_names_of_corrupted_files_that_no_row_takes_cost_no_report(server: Client, task_buffer: FakeTaskBuffer) -> None:
+    stack_a(server, "updateJob", {"jobId": "1", "state": "failed", "corruptedFiles": f"a,,{'b' * 4001},c"})
+    assert report_of(task_buffer).corrupted_files == ("a", "c")
+
+
 def test_times_that_are_no_text_count_as_absent(server: Client, task_buffer: FakeTaskBuffer) -> None:
     assert v1(server, "pilot/update_job", job_id=1, job_status="running", start_time=1.5)["success"]
     assert dict(report_of(task_buffer).columns) == {}

@@ -37,7 +37,7 @@ def test_values_that_no_column_takes(attributes: dict[str, Any], problem: str) -
     ("attributes", "problem"),
     [
         ({"lfn": None}, "lfn is missing"),
-        ({"lfn": "a,b"}, "lfn is 'a,b', and a comma separates the names of files"),
+        ({"lfn": "a,b"}, "lfn is 'a,b', and a comma separates the names of files where pilots read them"),
         ({"type": "inputs"}, "type is 'inputs', not one of input, pseudo_input, output, log, zipinput"),
         ({"fsize": 2**63}, "fsize is 9223372036854775808, which is too large"),
         ({"scope": "x" * 31}, "scope is 31 characters, at most 30"),
