@@ -12,6 +12,9 @@ from pandaserver.taskbuffer.compact import compact
 #: States from which no worker comes back.
 ENDED: Final = frozenset({"finished", "failed", "cancelled", "missed"})
 
+#: Hours after its last update for which a worker that has ended stays as it ended, whatever is reported.
+STICKY_HOURS: Final = 3
+
 #: Sync level at which a pilot reports about its jobs itself, so that a job without its worker has nobody any more.
 PILOT_REPORTS: Final = 1
 

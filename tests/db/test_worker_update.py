@@ -13,9 +13,11 @@ from pandacommon.pandautils.PandaUtils import naive_utcnow
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.ErrorCode import EC_WorkerDone
 from pandaserver.taskbuffer.local_bridge import LocalBridge
-from pandaserver.taskbuffer.requests import StatusReport
+from pandaserver.taskbuffer.requests import JobRequest, Selection, StatusReport
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.taskbuffer.transaction import Transaction
 from pandaserver.taskbuffer.worker_reports import ENDED, WorkerUpdate
+from pandaserver.taskbuffer.WrappedCursor import Row
 from tests.db.completion import adder
 from tests.db.crowd import insert, put_jobs, query, statements_of
 from tests.db.stages import put_job
@@ -223,3 +225,32 @@ def test_processes_that_report_the_same_workers_wait_for_each_other(
             bridge.close()
     assert rows(tbuf) == [(w, "failed") for w in workers]
     assert reports(tbuf) == [(pid, "failed", 1) for pid in jobs]
+
+
+@pytest.mark.parametrize("report", [{"errorCode": 5}, {"sync": 1, "status": "failed"}])
+def test_jobs_are_locked_before_the_workers_that_change_them(
+    tbuf: TaskBuffer, monkeypatch: pytest.MonkeyPatch, report: dict[str, Any]
+) -> None:
+    """Pilots lock them in that order, and whoever does the opposite meets them in a deadlock."""
+    pid = put_job(tbuf, "running", attemptNr=1)
+    tbuf.updateWorkers(H, [said(1, "running", [pid])])
+    locked: list[str] = []
+    rows_of = Transaction.rows
+
+    def watched(self: Transaction, sql: str, /, **binds: Any) -> list[Row]:
+        if "FOR UPDATE" in sql:
+            locked.append(sql.partition("FROM ATLAS_PANDA.")[2].split()[0])
+        return rows_of(self, sql, **binds)
+
+    monkeypatch.setattr(Transaction, "rows", watched)
+    tbuf.updateWorkers(H, [said(**{"worker": 1, **report})])
+    assert locked == ["jobsActive4", "Harvester_Workers"]
+
+
+def test_a_pilot_does_not_raise_its_worker_from_the_dead(tbuf: TaskBuffer) -> None:
+    """Its harvester never reports an end twice, so the worker would seem to run for ever."""
+    put_jobs(tbuf, 2)
+    tbuf.updateWorkers(H, [said(42, "finished"), said(43, "submitted")])
+    for worker in (42, 43):
+        tbuf.getJobs(JobRequest("TEST_PQ", selection=Selection.user, harvester_id=H, worker_id=worker))
+    assert rows(tbuf, "workerID, status, nJobs") == [(42, "finished", 1), (43, "running", 1)]

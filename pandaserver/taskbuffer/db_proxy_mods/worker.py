@@ -9,6 +9,7 @@ from pandaserver.taskbuffer.db_proxy_mods.remembered import remembered
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.requests import WorkerStatus
 from pandaserver.taskbuffer.transaction import Transaction
+from pandaserver.taskbuffer.worker_reports import STICKY_HOURS
 from pandaserver.taskbuffer.WorkerSpec import WORKER_TEXT_LIMITS
 
 #: Seconds for which a connection trusts its list of registered harvester instances.
@@ -16,6 +17,16 @@ INSTANCES_LIFETIME: Final = 60.0
 _INSTANCES: Final = "harvester instances"
 
 INSTANCES: Final = "SELECT harvester_ID FROM ATLAS_PANDA.Harvester_Instances"
+
+#: A pilot that asks for a job proves that its worker runs, unless its harvester has just seen the worker's end.
+AT_WORK: Final = """
+    UPDATE ATLAS_PANDA.Harvester_Workers
+    SET status = CASE WHEN status IN ('finished', 'failed', 'cancelled', 'missed')
+                           AND lastUpdate > CURRENT_TIMESTAMP - :hours * INTERVAL '1' HOUR
+                      THEN status ELSE 'running' END,
+        computingSite = :site, nJobs = :n_jobs, lastUpdate = CURRENT_TIMESTAMP
+    WHERE harvesterID = :harvesterID AND workerID = :workerID
+"""
 
 UNLINK: Final = """
     DELETE FROM ATLAS_PANDA.Harvester_Rel_Jobs_Workers
@@ -49,11 +60,10 @@ PILOT_SAYS: Final = {
 def link_jobs(tx: Transaction, harvester_id: str, worker_id: int, site: str, ids: Sequence[int]) -> None:
     """Record that a worker runs those jobs; the link is kept only for instances that have registered."""
     now = tx.now()
-    tx.upsert(
-        "ATLAS_PANDA.Harvester_Workers",
-        {"harvesterID": harvester_id, "workerID": worker_id},
-        {"status": "running", "computingSite": site, "nJobs": len(ids), "lastUpdate": now},
-    )
+    key = {"harvesterID": harvester_id, "workerID": worker_id}
+    if not tx.change(AT_WORK, **key, site=site, n_jobs=len(ids), hours=STICKY_HOURS):
+        new = {"status": "running", "computingSite": site, "nJobs": len(ids), "lastUpdate": now}
+        tx.upsert("ATLAS_PANDA.Harvester_Workers", key, new)
     if not _is_registered(tx, harvester_id):
         return
     tx.change_later(UNLINK, harvesterID=harvester_id, workerID=worker_id, ids=list(ids))

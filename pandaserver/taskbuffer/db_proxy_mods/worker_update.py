@@ -12,10 +12,7 @@ from pandaserver.taskbuffer.JobSpec import JOB_TEXT_LIMITS
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.states import LIVE_TABLES
 from pandaserver.taskbuffer.transaction import Transaction
-from pandaserver.taskbuffer.worker_reports import ENDED, PILOT_REPORTS, WORKER_COLUMNS, WorkerUpdate
-
-#: Hours after its last update for which a worker that has ended stays as it ended, whatever is reported.
-STICKY_HOURS: Final = 3
+from pandaserver.taskbuffer.worker_reports import ENDED, PILOT_REPORTS, STICKY_HOURS, WORKER_COLUMNS, WorkerUpdate
 
 #: What a worker is that nobody has described yet.
 UNKNOWN_STATUS: Final = "pending"
@@ -37,10 +34,9 @@ UNLINK_ONE: Final = """
     WHERE harvesterID = :harvesterID AND workerID = :workerID AND PandaID = :PandaID
 """
 
-#: Jobs in holding have reported their end already.
 LOCK_JOBS: Final = """
     SELECT PandaID, jobStatus, COALESCE(attemptNr, 0), prodSourceLabel, prodUserName FROM ATLAS_PANDA.jobsActive4
-    WHERE PandaID IN (:ids[]) AND jobStatus <> 'holding'
+    WHERE PandaID IN (:ids[])
     ORDER BY PandaID
     FOR UPDATE
 """
@@ -97,7 +93,7 @@ def update_workers(
     links = _links(tx, harvester_id, ids)
     wanted = {pid: set(latest[pid].job_ids) or links.get(pid, set()) for pid in ids}
     # Everybody locks jobs before workers, and workers before what binds them.
-    jobs = _lock_jobs(tx, [pid for worker in ids if _ends_jobs(latest[worker]) for pid in wanted[worker]])
+    jobs = _lock_jobs(tx, [pid for worker in ids if _touches_jobs(latest[worker]) for pid in wanted[worker]])
     _store_workers(tx, harvester_id, [latest[worker] for worker in ids])
     _store_links(tx, harvester_id, links, {w: wanted[w] for w in ids if latest[w].job_ids})
     ended = _end_jobs(tx, harvester_id, latest, wanted, jobs, owner)
@@ -110,6 +106,10 @@ def _links(tx: Transaction, harvester_id: str, ids: Sequence[int]) -> dict[int, 
     for worker, panda_id in tx.rows(LINKS, harvesterID=harvester_id, ids=list(ids)):
         found.setdefault(worker, set()).add(panda_id)
     return found
+
+
+def _touches_jobs(update: WorkerUpdate) -> bool:
+    return _ends_jobs(update) or update.error_code != 0
 
 
 def _ends_jobs(update: WorkerUpdate) -> bool:
