@@ -29,8 +29,9 @@ RUNNING_LIKE: Final = (JobStatus.starting, JobStatus.stagein, JobStatus.running,
 
 ANALYSIS: Final = "prodSourceLabel IN ('user', 'panda')"
 NOT_ANALYSIS: Final = "(prodSourceLabel IS NULL OR prodSourceLabel NOT IN ('user', 'panda'))"
-#: Whoever has reported waits for the Adder, however slow that is.
-NO_REPORT: Final = "PandaID NOT IN (SELECT r.PandaID FROM ATLAS_PANDA.Job_Output_Report r)"
+#: Whoever has reported waits for the Adder, however slow that is: of the active table. (PostgreSQL reads all of a long
+#: queue of reports again for each job if it is asked for with NOT IN.)
+NO_REPORT: Final = "NOT EXISTS (SELECT 1 FROM ATLAS_PANDA.Job_Output_Report r WHERE r.PandaID = jobsActive4.PandaID)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,7 +12,7 @@ from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.ErrorCode import EC_EventServiceKillNG, EC_EventServiceUnprocessed
 from pandaserver.taskbuffer.kill import Killer, KillRequest
 from pandaserver.taskbuffer.operation import operation
-from pandaserver.taskbuffer.states import JobStatus
+from pandaserver.taskbuffer.states import ACTIVE, DEFINED, JobStatus
 from pandaserver.taskbuffer.transaction import Transaction
 
 #: Kill code of jobs whose task has nothing left for them.
@@ -27,24 +27,33 @@ _WAITING: Final = (
 )
 
 #: Sets of which nothing is ready or in somebody's hands.
-_SETTLED: Final = "jobsetID NOT IN (SELECT e.jobsetID FROM ATLAS_PANDA.JEDI_Events e WHERE e.status IN (0, 1, 2, 7))"
+_SETTLED: Final = (
+    "jobsetID IS NOT NULL",
+    "NOT EXISTS (SELECT 1 FROM ATLAS_PANDA.JEDI_Events e "
+    "WHERE e.jobsetID = jobsDefined4.jobsetID AND e.status IN (0, 1, 2, 7))",
+)
 
 #: Tasks without any jumbo job.
 _ALONE: Final = tuple(
     f"jediTaskID NOT IN (SELECT j.jediTaskID FROM ATLAS_PANDA.{table} j "
     "WHERE j.eventService = 4 AND j.jediTaskID IS NOT NULL)"
-    for table in ("jobsDefined4", "jobsActive4")
+    for table in (DEFINED, ACTIVE)
 )
 
 #: Jumbo jobs of tasks that have nothing left for them. Young ones may be ahead of the others, and one that has reported
 #: its end is the Adder's.
-_USELESS: Final = (
-    "eventService = 4",
-    "creationTime < CURRENT_TIMESTAMP - INTERVAL '1' HOUR",
-    "jobStatus NOT IN ('holding', 'transferring')",
-    "jediTaskID NOT IN (SELECT m.jediTaskID FROM ATLAS_PANDA.panda_event_jobs m, ATLAS_PANDA.JEDI_Events e "
-    "WHERE m.eventService = 5 AND e.jobsetID = m.jobsetID AND e.status IN (0, 1, 2))",
-)
+_USELESS: Final = {
+    table: (
+        "eventService = 4",
+        "creationTime < CURRENT_TIMESTAMP - INTERVAL '1' HOUR",
+        "jobStatus NOT IN ('holding', 'transferring')",
+        "jediTaskID IS NOT NULL",
+        "NOT EXISTS (SELECT 1 FROM ATLAS_PANDA.panda_event_jobs m, ATLAS_PANDA.JEDI_Events e "
+        f"WHERE m.jediTaskID = {table}.jediTaskID AND m.eventService = 5 "
+        "AND e.jobsetID = m.jobsetID AND e.status IN (0, 1, 2))",
+    )
+    for table in (DEFINED, ACTIVE)
+}
 
 SETS: Final = "SELECT PandaID, jobsetID FROM ATLAS_PANDA.jobsDefined4 WHERE PandaID IN (:ids[])"
 
@@ -57,12 +66,12 @@ def finish_co_jumbo_jobs(tx: Transaction, minutes: float, limit: int) -> int:
     jumbo job any more, is closed, so that the task layer makes other jobs.
     """
     ended: dict[int, JobStatus] = {}
-    for job_id in _claim(tx, "jobsDefined4", (*_WAITING, _SETTLED), limit, minutes=minutes):
+    for job_id in _claim(tx, DEFINED, (*_WAITING, *_SETTLED), limit, minutes=minutes):
         became = end_consumer(tx, job_id, JobStatus.finished)
         if became:
             ended[job_id] = became
     settle_files(tx, ended)
-    wrong = _claim(tx, "jobsDefined4", (*_WAITING, *_ALONE), limit - len(ended), minutes=minutes)
+    wrong = _claim(tx, DEFINED, (*_WAITING, *_ALONE), limit - len(ended), minutes=minutes)
     return len(ended) + len(_close(tx, wrong))
 
 
@@ -89,7 +98,7 @@ def _close(tx: Transaction, ids: list[int]) -> list[int]:
 @operation(timeout=120)
 def cleanup_jumbo_jobs(tx: Transaction, limit: int) -> int:
     """Close up to ``limit`` jumbo jobs whose task has no range left for them, and return how many."""
-    found = [pid for table in ("jobsDefined4", "jobsActive4") for pid in _claim(tx, table, _USELESS, limit)]
+    found = [pid for table, where in _USELESS.items() for pid in _claim(tx, table, where, limit)]
     return sum(kill_jobs(tx, KillRequest(tuple(found), _SYSTEM, TASK_DONE))) if found else 0
 
 

@@ -74,7 +74,7 @@ DELETE: Final = (
 #: A report that still waits belongs to a job that was killed; the Adder settles its files yet.
 OLD: Final = (
     "modificationTime < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY",
-    "PandaID NOT IN (SELECT r.PandaID FROM ATLAS_PANDA.Job_Output_Report r)",
+    "NOT EXISTS (SELECT 1 FROM ATLAS_PANDA.Job_Output_Report r WHERE r.PandaID = jobsArchived4.PandaID)",
     "PandaID NOT IN (:stuck[])",
 )
 
