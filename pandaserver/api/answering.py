@@ -6,9 +6,10 @@ Encoders alone know wire formats, HTTP status and StatusCode. They know nothing 
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -21,9 +22,12 @@ from pandaserver.srvcore.errors import (
     DatabaseError,
     DuplicateKey,
     Forbidden,
+    KeyReused,
     LockLost,
     NotAuthenticated,
     PandaError,
+    StillAtWork,
+    TooManyRequests,
     Unavailable,
 )
 from pandaserver.taskbuffer.client_jobs import job_as_mapping
@@ -38,6 +42,9 @@ ROLE_MISSING: Final = 60
 
 #: Seconds after which a caller may try again when nothing was executed.
 RETRY_AFTER: Final = "10"
+
+#: Errors after which a pilot shall ask again.
+_TRY_LATER: Final = DatabaseError | StillAtWork | TooManyRequests
 
 TEXT: Final = "text/plain; charset=utf-8"
 JSON: Final = "application/json"
@@ -149,7 +156,7 @@ class _Heartbeat(_Pilot):
     """
 
     def error(self, error: PandaError, accepts_json: bool, /) -> Response:
-        return super().error(error, accepts_json and not isinstance(error, DatabaseError))
+        return super().error(error, accepts_json and not isinstance(error, _TRY_LATER))
 
 
 class _V1:
@@ -180,7 +187,7 @@ def _enveloped(success: bool, message: str, data: Any) -> Response:
 def _pilot_code(error: PandaError) -> int:
     if isinstance(error, Forbidden):
         return ROLE_MISSING
-    return TIMEOUT if isinstance(error, DatabaseError) else FAILED
+    return TIMEOUT if isinstance(error, _TRY_LATER) else FAILED
 
 
 #: Text that means itself in a form: most values of a job are words and numbers, and asking is cheaper than quoting.
@@ -248,10 +255,26 @@ def answer_error(error: PandaError, encoder: Encoder, accepts_json: bool) -> Res
         return _error_text(error, HTTPStatus.FORBIDDEN)
     reply = encoder.error(error, accepts_json)
     if not isinstance(error, DatabaseError):
-        return reply
+        return with_status(reply, error, at_v1=encoder is envelope_answer)
     safe = isinstance(error, Busy | Unavailable | LockLost)
     headers = (("Retry-After", RETRY_AFTER),) if safe else ()
     return Response(reply.body, reply.content_type, HTTPStatus.SERVICE_UNAVAILABLE, headers)
+
+
+def with_status(reply: Response, error: PandaError, *, at_v1: bool) -> Response:
+    """Return the reply with the HTTP status of those few errors that have one, and with when to come again.
+
+    The historical door has one for callers who ask too often only: clients there read the text, whatever the status.
+    """
+    match error:
+        case TooManyRequests():
+            wait = str(max(1, math.ceil(error.details.get("wait", 1))))
+            return replace(reply, status=HTTPStatus.TOO_MANY_REQUESTS, headers=(("Retry-After", wait),))
+        case StillAtWork() if at_v1:
+            return replace(reply, status=HTTPStatus.CONFLICT, headers=(("Retry-After", RETRY_AFTER),))
+        case KeyReused() if at_v1:
+            return replace(reply, status=HTTPStatus.UNPROCESSABLE_ENTITY)
+    return reply
 
 
 def is_bug(error: Exception) -> bool:

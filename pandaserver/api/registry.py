@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
-from pandaserver.api.answering import Encoder, Response, answer_error, envelope_answer
+from pandaserver.api.answering import Encoder, Response, answer_error, envelope_answer, with_status
 from pandaserver.api.casting import Upload
 from pandaserver.api.parameters import (
     AlsoText,
@@ -156,7 +156,8 @@ class Route:
         else:
             own = None if isinstance(error, Forbidden) else self.failed_v1
         if own is not None and isinstance(error, RequestError) and not isinstance(error, NotAuthenticated):
-            return self.encoder_at(door).result(own(error.message), accepts_json)
+            reply = self.encoder_at(door).result(own(error.message), accepts_json)
+            return with_status(reply, error, at_v1=door is Door.V1)
         return answer_error(error, self.encoder_at(door), accepts_json)
 
 

@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -29,9 +29,11 @@ from pandaserver.api.reading import Limits, Raw, content_length, read_request
 from pandaserver.api.registry import Call, Door, Registry, Route, Services, Sites, authorise, locate
 from pandaserver.config.settings import ServerSettings
 from pandaserver.server.callers import Callers
+from pandaserver.server.repeated import NOT_KEPT, answer_once, request_digest
 from pandaserver.srvcore.errors import BadRequest, PandaError, StorageError
 from pandaserver.srvcore.principal import ANONYMOUS, Principal
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.taskbuffer.tickets import Ticket, checked_key, owner_of
 
 #: Bytes of forms and JSON that a caller without credentials may send: enough for 5500 identifiers ten times over.
 ANONYMOUS_BODY: Final = 2 * 2**20
@@ -154,10 +156,33 @@ class Application:
         _check_verb(route, exchange.door, environ["REQUEST_METHOD"])
         exchange.raw = read_request(environ, exchange.door, self._limits(route, exchange.principal))
         exchange.bound = route.signature.bind(exchange.door, exchange.raw.fields, typed=exchange.raw.typed)
-        value = route.handler(self._call(exchange), **exchange.bound.arguments)
+        if environ.get("HTTP_IDEMPOTENCY_KEY"):
+            return self._answer_once(exchange, route, exchange.raw)
+        return self._answer(exchange, route, self._task_buffer)[1]
+
+    def _answer(self, exchange: Exchange, route: Route, task_buffer: TaskBuffer) -> tuple[Any, Response]:
+        """Return what the handler returns, and the answer made of it."""
+        assert exchange.bound is not None
+        value = route.handler(self._call(exchange, task_buffer), **exchange.bound.arguments)
         if isinstance(value, Response):  # a document with a type of its own
-            return value
-        return route.encoder_at(exchange.door).result(value, exchange.accepts_json)
+            return value, value
+        return value, route.encoder_at(exchange.door).result(value, exchange.accepts_json)
+
+    def _answer_once(self, exchange: Exchange, route: Route, raw: Raw) -> Response:
+        environ = exchange.environ
+        key = checked_key(environ["HTTP_IDEMPOTENCY_KEY"])
+        if exchange.principal.is_anonymous:
+            response = self._answer(exchange, route, self._task_buffer)[1]
+            return replace(response, headers=(*response.headers, NOT_KEPT))
+        digest = request_digest(environ["REQUEST_METHOD"], f"{exchange.door.value}/{exchange.name}", raw.fields)
+        ticket = Ticket(owner_of(exchange.principal.dn), key, digest)
+        return answer_once(
+            self._task_buffer,
+            ticket,
+            lambda: max(0.0, self._deadline(exchange) - time.monotonic()),
+            lambda task_buffer: self._answer(exchange, route, task_buffer),
+            writes=route.method == "POST",
+        )
 
     def _limits(self, route: Route, principal: Principal) -> Limits:
         body = self._settings.max_request_body
@@ -168,10 +193,13 @@ class Application:
         upload = route.body_limit(self._settings) if route.body_limit else self._settings.max_sandbox_upload
         return Limits(body, upload, str(self._settings.cache_dir))
 
-    def _call(self, exchange: Exchange) -> Call:
+    def _deadline(self, exchange: Exchange) -> float:
+        return exchange.started + self._settings.dbtimeout
+
+    def _call(self, exchange: Exchange, task_buffer: TaskBuffer) -> Call:
         environ = exchange.environ
         return Call(
-            task_buffer=self._task_buffer,
+            task_buffer=task_buffer,
             sites=self._sites,
             settings=self._settings,
             principal=exchange.principal,
@@ -179,9 +207,8 @@ class Application:
             services=self._services,
             accepts_json=exchange.accepts_json,
             remote_host=environ.get("REMOTE_HOST", ""),
-            deadline=exchange.started + self._settings.dbtimeout,
+            deadline=self._deadline(exchange),
             request_id=exchange.request_id,
-            idempotency_key=environ.get("HTTP_IDEMPOTENCY_KEY") or None,
             content_length=content_length(environ),
             environ=environ,
         )

@@ -18,6 +18,7 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     harvester_command,
     harvester_lock,
     harvester_operator,
+    idempotency,
     inspection,
     job_archive,
     job_command,
@@ -139,6 +140,10 @@ class TaskBuffer:
     findWaitingGroups = proxied(job_rebroker.find_waiting_groups)
     findStuckMembers = proxied(job_rebroker.find_stuck_members)
 
+    # -- answers to requests that may come again
+    keptAnswer = proxied(idempotency.kept_answer)
+    keepAnswer = proxied(idempotency.keep_answer)
+
     # -- users
     getBannedUsers = proxied(user.banned_users)
     setUserStatus = proxied(user.set_user_status)
@@ -149,6 +154,7 @@ class TaskBuffer:
     namesWithPermission = proxied(user.names_with_permission)
     hasPermission = proxied(user.has_permission)
     setPermissions = proxied(user.set_permissions)
+    setMailAddress = proxied(user.set_mail_address)
 
     # -- files of users
     insertSandboxFileInfo = proxied(sandbox.register_sandbox)

@@ -23,6 +23,7 @@ class Submitter:
     vo: str = ""  # as the credential names it
     host: str | None = None
     is_production: bool = False
+    email: str = ""  # as the credential names it; the user's, if none is known yet
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,8 +33,6 @@ class Submission:
     jobs: Sequence[JobSpec]
     submitter: Submitter
     pending: bool = False  # stored as pending: the task layer releases them
-    idempotency_key: str | None = None  # repeating a submission with the same key gives the first result
-    request_hash: str = ""  # of the request that came with the key
     queues: Mapping[str, SiteSpec] = field(default_factory=dict)  # those that the jobs name
     max_jobs: int = MAX_JOBS
     unknown_queues: frozenset[str] = frozenset()  # names among those that no queue has; the Setupper judges them
@@ -62,4 +61,3 @@ class Submitted:
     jobs: tuple[StoredJob, ...] = ()
     to_set_up: tuple[int, ...] = ()
     is_banned: bool = False
-    is_repeated: bool = False  # answered from the first submission with the same idempotency key

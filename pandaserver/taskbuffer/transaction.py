@@ -39,6 +39,7 @@ class Transaction:
         self._failure: Exception | None = None
         self._now: datetime | None = None
         self._savepoints = 0
+        self.changes = 0  # rows that were changed, at least
         self._statements_before = cursor.statements
 
     @property
@@ -96,15 +97,16 @@ class Transaction:
             self.cursor.execute(sql, binds)
             return self.cursor.rowcount
 
-        return self.run(write)
+        return self._counted(self.run(write))
 
     def change_later(self, sql: str, /, **binds: Any) -> None:
         """Execute a change whose count nobody needs; its error may come with the next statement or with the commit."""
         self.run(lambda: self.cursor.execute_later(sql, binds))
+        self.changes += 1
 
     def change_many(self, sql: str, rows: Sequence[Mapping[str, Any]]) -> int:
         """Execute one statement without lists once for each set of binds."""
-        return self.run(lambda: self.cursor.execute_many(sql, rows)) if rows else 0
+        return self._counted(self.run(lambda: self.cursor.execute_many(sql, rows))) if rows else 0
 
     def insert(self, table: str, rows: Sequence[Mapping[str, Any]]) -> int:
         """Insert rows that name the same columns, many a statement, and return how many."""
@@ -115,11 +117,12 @@ class Transaction:
             if row.keys() != rows[0].keys():
                 raise TypeError(f"rows for {table} name different columns: {sorted(row.keys() ^ rows[0].keys())}")
         values = [[row[column] for column in columns] for row in rows]
-        return self.run(lambda: self.cursor.dialect.insert(self, table, columns, values))
+        return self._counted(self.run(lambda: self.cursor.dialect.insert(self, table, columns, values)))
 
     def upsert(self, table: str, key: Mapping[str, Any], values: Mapping[str, Any]) -> None:
         """Insert the row ``key | values``, or change ``values`` where the key (a unique one) exists."""
         self.run(lambda: self.cursor.dialect.upsert(self, table, key, values))
+        self.changes += 1
 
     def upsert_many(self, table: str, key: Sequence[str], rows: Sequence[Mapping[str, Any]]) -> None:
         """Insert or change rows that name the same columns, many a statement; no two may have the same key."""
@@ -128,10 +131,15 @@ class Transaction:
         names, values = tuple(key), tuple(name for name in rows[0] if name not in key)
         ordered = [[row[name] for name in (*names, *values)] for row in rows]
         self.run(lambda: self.cursor.dialect.upsert_rows(self, table, names, values, ordered))
+        self.changes += len(rows)
 
     def next_ids(self, sequence: str, n: int) -> list[int]:
         """Draw ``n`` rising identifiers, such as ``next_ids("ATLAS_PANDA.JOBSDEFINED4_PANDAID_SEQ", 3)``."""
         return self.run(lambda: self.cursor.dialect.next_ids(self, sequence, n)) if n > 0 else []
+
+    def _counted(self, rows: int) -> int:
+        self.changes += abs(rows)  # a driver that does not know says -1
+        return rows
 
     # -- locks ----------------------------------------------------------------------------------------------------
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Mapping
-from typing import Annotated, Any, Final
+from typing import Annotated, Any
 
 from pandaserver.api.answering import Envelope, Text, pickle_answer
 from pandaserver.api.registry import Auth, Call, Door, Wire, request
@@ -15,35 +14,15 @@ from pandaserver.taskbuffer.SiteSpec import SiteSpec
 from pandaserver.taskbuffer.submission import Submission, Submitter
 from pandaserver.taskbuffer.WrappedPickle import loads
 
-#: Longest idempotency key that is kept.
-KEY_LIMIT: Final = 128
 
-
-class SubmittedJobs(list[JobSpec]):
-    """Jobs as they were read, and what distinguishes the request from others with the same idempotency key."""
-
-    digest = ""
-
-
-def _read(raw: Any) -> SubmittedJobs:
-    return _identified(raw, raw)
-
-
-def _identified(value: Any, raw: Any) -> SubmittedJobs:
-    """Return the jobs that a value means, with the digest of what it was read from."""
-    jobs = SubmittedJobs(read_jobs(value))
-    jobs.digest = hashlib.sha256(str(raw).encode(errors="surrogatepass")).hexdigest()
-    return jobs
-
-
-def _read_historical(raw: Any) -> SubmittedJobs:
+def _read_historical(raw: Any) -> list[JobSpec]:
     """Read what old clients send; what is no list of jobs at all counts as an empty one, as it always has."""
     text = str(raw)
     try:
         value = read_json(text) if text.lstrip()[:1] == "[" else loads(text)
     except BadRequest:
-        return SubmittedJobs()
-    return _identified(value, text) if isinstance(value, list) else SubmittedJobs()
+        return []
+    return read_jobs(value) if isinstance(value, list) else []
 
 
 @request(
@@ -57,26 +36,23 @@ def _read_historical(raw: Any) -> SubmittedJobs:
 )
 def submit_jobs(
     call: Call,
-    jobs: Annotated[list[Any], Wire("jobs", read=_read_historical, read_v1=_read), "jobs as a pickle or as JSON text"],
+    jobs: Annotated[
+        list[Any], Wire("jobs", read=_read_historical, read_v1=read_jobs), "jobs as a pickle or as JSON text"
+    ],
     to_pending: Annotated[bool, Wire("toPending", only="legacy"), "let the task layer release them"] = False,
 ) -> Envelope:
     """Store jobs, all or none of them, and return PandaID, job number, and job set or name of each.
 
-    Repeating a request with its Idempotency-Key header stores nothing more and returns the first result.
+    Repeating a request with its Idempotency-Key header stores nothing more and returns the first answer.
     """
     if not jobs and call.door is Door.V1:
         raise BadRequest("there are no jobs in the submission")
-    key = call.idempotency_key
-    if key is not None and len(key) > KEY_LIMIT:
-        raise BadRequest(f"the idempotency key is {len(key)} characters, at most {KEY_LIMIT}")
     names = {job.computingSite for job in jobs if job.computingSite}
     queues = known_queues(call, names)
     submission = Submission(
         jobs=list(jobs),
         submitter=submitter_of(call),
         pending=to_pending,
-        idempotency_key=key,
-        request_hash=jobs.digest if isinstance(jobs, SubmittedJobs) else "",
         queues=queues,
         unknown_queues=frozenset(names - queues.keys()),
         nothing_to_prepare=nothing_to_prepare(call.services.setupper_plugins),
@@ -100,6 +76,7 @@ def submitter_of(call: Call) -> Submitter:
         vo=caller.vo,
         host=call.remote_host or None,
         is_production=caller.has_production_role,
+        email=caller.email,
     )
 
 

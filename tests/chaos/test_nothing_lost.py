@@ -32,6 +32,7 @@ from pandaserver.taskbuffer import schema
 from pandaserver.taskbuffer.bridge import ChildSettings
 from pandaserver.taskbuffer.ConBridge import ConBridge
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.keyed_caller import KeyedCaller
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.lost_jobs import heartbeat_rules
 from pandaserver.taskbuffer.operation import operation
@@ -40,6 +41,7 @@ from pandaserver.taskbuffer.SiteSpec import SiteRows, SiteSpec
 from pandaserver.taskbuffer.states import FINAL, LIVE_TABLES, TRANSITIONS
 from pandaserver.taskbuffer.submission import Submission, Submitter
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from pandaserver.taskbuffer.tickets import Ticket
 from pandaserver.taskbuffer.transaction import Transaction
 from pandaserver.testing.servers import PostgresServer
 from tests.factories import make_job
@@ -127,8 +129,9 @@ class Crowd:
     def _cycle(self, task_buffer: TaskBuffer, bridge: ConBridge, key: str) -> None:
         """Submit a job, get one (maybe another), run it."""
         jobs = [make_job()]
-        submission = Submission(jobs, JANE, idempotency_key=key, request_hash=key, nothing_to_prepare={"any": True})
-        stored = self._patiently(bridge, lambda: task_buffer.storeJobs(submission))
+        submission = Submission(jobs, JANE, nothing_to_prepare={"any": True})
+        ticket = Ticket(JANE.dn, key, key)
+        stored = self._patiently(bridge, lambda: TaskBuffer(KeyedCaller(bridge, ticket)).storeJobs(submission))
         self.accepted += [job.PandaID for job in stored.jobs]
         request = JobRequest("TEST_PQ", 1, Selection.user)
         for job in self._patiently(bridge, lambda: task_buffer.getJobs(request)).jobs:

@@ -223,7 +223,7 @@ def test_old_history_and_old_answers_are_forgotten(tbuf: TaskBuffer, monkeypatch
         minutes = {"modificationTime": days * 1440}
         insert(tbuf, "jobs_StatusLog", minutes_ago=minutes, PandaID=number, jobStatus="defined")
     for key, days in (("old", 1.5), ("new", 0.5)):
-        answer = {"owner": "o", "key": key, "requestHash": "h"}
+        answer = {"owner": "o", "key": key, "operation": "answer", "step": 1, "requestHash": "h"}
         insert(tbuf, "panda_idempotency", minutes_ago={"creationTime": days * 1440}, **answer)
     archive_jobs.main(tbuf=tbuf)
     assert read(tbuf, "SELECT PandaID FROM ATLAS_PANDA.jobs_StatusLog ORDER BY PandaID") == [(3,), (4,)]

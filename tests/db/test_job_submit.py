@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pandaserver.srvcore.errors import BadRequest, Conflict
+from pandaserver.srvcore.errors import BadRequest
 from pandaserver.taskbuffer.db_proxy_mods.job_submit import store_jobs
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.operation import operation
@@ -200,19 +200,6 @@ def test_names_of_files_are_completed(proxy: OraDBProxy) -> None:
     assert found.jobName == f"first.{number}"
     assert found.Files[1].lfn == f"out.{number:05}.000002.00001.root"
     assert job.Files[1].lfn == "out.$PANDAID.$JOBSETID.$GROUPJOBSN.root"
-
-
-def test_a_repeated_submission_gets_the_first_result(proxy: OraDBProxy) -> None:
-    first = store(proxy, make_job(), idempotency_key="k", request_hash="h")
-    second = store(proxy, make_job(), idempotency_key="k", request_hash="h")
-    assert (second.jobs, second.is_repeated) == (first.jobs, True)
-    assert rows(proxy, "SELECT COUNT(*) FROM ATLAS_PANDA.jobsActive4") == [(1,)]
-
-
-def test_an_idempotency_key_serves_one_request_only(proxy: OraDBProxy) -> None:
-    store(proxy, make_job(), idempotency_key="k", request_hash="h")
-    with pytest.raises(Conflict, match="idempotency key k was used for another request"):
-        store(proxy, make_job(), idempotency_key="k", request_hash="other")
 
 
 def test_the_number_of_statements_does_not_depend_on_the_number_of_jobs(proxy: OraDBProxy) -> None:

@@ -46,7 +46,7 @@ def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> 
             "history": lambda: repeat(lambda: tbuf.forgetHistory(history_days, ROWS)),
             "workers": lambda: repeat(lambda: tbuf.forgetWorkers(history_days, ROWS)),
             "uploads": lambda: tbuf.forgetSandboxes(history_days),
-            "answers": lambda: tbuf.forgetAnswers(ANSWER_DAYS),
+            "answers": lambda: repeat(lambda: tbuf.forgetAnswers(ANSWER_DAYS, ROWS)),
             "nodes": lambda: tbuf.forgetWorkerNodes(NODE_DAYS),
             "events": lambda: tbuf.forgetEvents(EVENT_DAYS, EVENT_SETS),
             "harvesters": lambda: tbuf.forgetServiceWords(SERVICE_DAYS),

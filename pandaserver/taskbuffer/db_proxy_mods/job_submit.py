@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from copy import copy
 from typing import Any, Final
 
-from pandaserver.taskbuffer.db_proxy_mods import audit, event_submit, idempotency
+from pandaserver.taskbuffer.db_proxy_mods import audit, event_submit
 from pandaserver.taskbuffer.db_proxy_mods.job_move import insert_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_priority import set_priorities
 from pandaserver.taskbuffer.db_proxy_mods.policy import Policy, policy_of
@@ -53,9 +53,6 @@ def store_jobs(tx: Transaction, submission: Submission) -> Submitted:
     user = _user_of(tx, submission)
     if user.is_banned:
         return Submitted(is_banned=True)
-    repeated = _recall(tx, submission)
-    if repeated is not None:
-        return repeated
     _set_facts(tx, submission, jobs, user)
     event_submit.number_sets(tx, sets)
     _set_identifiers(tx, jobs, tx.settings.main_vo)
@@ -219,19 +216,7 @@ def _stored(job: JobSpec) -> StoredJob:
     )
 
 
-def _recall(tx: Transaction, submission: Submission) -> Submitted | None:
-    """Return what the first submission with the same idempotency key stored."""
-    key = submission.idempotency_key
-    if key is None:
-        return None
-    rows = idempotency.recall(tx, submission.submitter.name, key, submission.request_hash)
-    return None if rows is None else Submitted(jobs=tuple(StoredJob(*row) for row in rows), is_repeated=True)
-
-
 def _leave_traces(tx: Transaction, submission: Submission, result: Submitted) -> None:
     owner, ids = submission.submitter.name, [job.PandaID for job in result.jobs]
     named = str(ids[0]) if len(ids) == 1 else f"{ids[0]}-{ids[-1]}"
     audit.record(tx, owner, "submitJobs", "job", named, jobs=len(ids), dn=submission.submitter.dn)
-    if submission.idempotency_key is not None:
-        rows = [[job.PandaID, job.jobDefinitionID, job.jobsetID, job.jobName, job.has_jobset] for job in result.jobs]
-        idempotency.remember(tx, owner, submission.idempotency_key, submission.request_hash, rows)

@@ -43,8 +43,15 @@ FORGET_NODES: Final = tuple(
     for table in ("Worker_Node", "Worker_Node_Queue", "Worker_Node_GPUs")
 )
 
-FORGET_ANSWERS: Final = """
-    DELETE FROM ATLAS_PANDA.panda_idempotency WHERE creationTime < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY
+OLD_ANSWERS: Final = """
+    SELECT owner, key, operation, step FROM ATLAS_PANDA.panda_idempotency
+    WHERE creationTime < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY
+    ORDER BY creationTime FETCH FIRST :n ROWS ONLY
+"""
+
+FORGET_ANSWER: Final = """
+    DELETE FROM ATLAS_PANDA.panda_idempotency
+    WHERE owner = :owner AND key = :key AND operation = :operation AND step = :step
 """
 
 FORGET_SERVICE_WORDS: Final = tuple(
@@ -83,9 +90,11 @@ def forget_worker_nodes(tx: Transaction, days: float) -> int:
 
 
 @operation(timeout=60)
-def forget_answers(tx: Transaction, days: float) -> int:
-    """Delete what requests with an idempotency key were answered so many days ago; return how many."""
-    return tx.change(FORGET_ANSWERS, days=days)
+def forget_answers(tx: Transaction, days: float, limit: int = CHUNK) -> int:
+    """Delete some of what requests with an idempotency key did so many days ago; return how many rows."""
+    rows = tx.dicts(OLD_ANSWERS, days=days, n=min(limit, CHUNK))
+    tx.change_many(FORGET_ANSWER, rows)
+    return len(rows)
 
 
 @operation(timeout=60)

@@ -17,12 +17,15 @@ panda_messages = table(
 
 panda_idempotency = table(
     "ATLAS_PANDA.panda_idempotency",
-    "What a request with an idempotency key was answered, so that its repetition gets the same answer. Kept for a day.",
-    word("owner", 250, "name of the caller; another caller's key is another key", key=True),
+    "What a request with an idempotency key did and was answered, so that its repetition does nothing. Kept for a day.",
+    word("owner", 250, "bare DN of the caller; another caller's key is another key", key=True),
     word("key", 128, "as the caller chose it", key=True),
-    word("requestHash", 64, "SHA-256 of method and body: the same key with another request is refused", required=True),
-    clob("result", "JSON; NULL while the first request is at work"),
+    word("operation", 64, "what made the change, in whose transaction the row is written; or: answer", key=True),
+    number("step", "which call of that operation within the request, from 1", key=True),
+    word("requestHash", 64, "SHA-256 of what was asked: the same key with another request is refused", required=True),
+    clob("result", "JSON, compressed if long; - if too long to be kept; NULL only inside of the transaction"),
     time("creationTime", required=True),
+    index("panda_idempotency_time_idx", "creationTime"),
 )
 
 panda_audit = table(

@@ -1266,9 +1266,12 @@ def _declare(into: MetaData) -> None:
         "",
         word("owner", 250, key=True),
         word("key", 128, key=True),
+        word("operation", 64, key=True),
+        number("step", key=True),
         word("requestHash", 64, required=True),
         clob("result"),
         time("creationTime", required=True),
+        index("panda_idempotency_time_idx", "creationTime"),
         into=into,
     )
     table(
