@@ -1,4 +1,4 @@
-"""``panda-admin user``: look at a user, ban one, lift the ban, and say which credentials a user may have."""
+"""``panda-admin user``: look at a user, ban one, lift the ban, and say what a user may have and where mail goes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Final
 import click
 
 from pandaserver.admin.opening import administrator, opened_task_buffer
+from pandaserver.srvcore.mail_address import ADDRESS_LIMIT, NO_MAIL, address_in
 from pandaserver.srvcore.principal import clean_name
 from pandaserver.taskbuffer.db_proxy_mods.user import DISABLED
 
@@ -58,6 +59,23 @@ def permit(name: str, letters: str) -> None:
     with opened_task_buffer() as task_buffer:
         task_buffer.setPermissions(name, wanted, administrator())
     click.echo(f"{name} has the permissions {wanted}" if wanted else f"{name} has no permissions")
+
+
+@user.command()
+@_NAME
+@click.argument("address")
+def mail(name: str, address: str) -> None:
+    """Send mail for NAME to ADDRESS, at once; `notsend` for none at all.
+
+    With `none` the address in the certificate or token of the next submission is taken, if there is one.
+    """
+    wanted = None if address == "none" else NO_MAIL if address.lower() == NO_MAIL else address_in(address)
+    if wanted == "":
+        raise click.ClickException(f"{address!r} is no mail address of at most {ADDRESS_LIMIT} characters")
+    with opened_task_buffer() as task_buffer:
+        task_buffer.setMailAddress(name, wanted, administrator())
+    told = {None: f"the address of {name} is forgotten", NO_MAIL: f"{name} gets no mail"}
+    click.echo(told.get(wanted, f"mail for {name} goes to {wanted}"))
 
 
 @user.command()

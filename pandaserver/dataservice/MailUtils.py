@@ -1,8 +1,7 @@
-"""Sending mail, and knowing who wants none."""
+"""Sending mail."""
 
 from __future__ import annotations
 
-import re
 import smtplib
 from dataclasses import dataclass
 from email.message import EmailMessage
@@ -11,18 +10,7 @@ from typing import Final
 
 from pandaserver.srvcore.errors import BadRequest, ExternalError
 
-#: In place of the address of a user who wants no mail.
-NO_MAIL: Final = "notsend"
-
 TIMEOUT: Final = 20.0
-
-_ADDRESS: Final = re.compile(r"[^\s@,;<>\"]+@[^\s@,;<>\"]+")
-
-
-def usable_address(stored: str | None) -> str | None:
-    """Return the address if it is one; None for a user without one, or who wants no mail."""
-    text = (stored or "").strip()
-    return text if text.lower() != NO_MAIL and _ADDRESS.fullmatch(text) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ from time import monotonic
 from typing import TYPE_CHECKING, Any, Final
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
-from pandaserver.dataservice.MailUtils import NO_MAIL, Mailer, usable_address
+from pandaserver.dataservice.MailUtils import Mailer
 from pandaserver.srvcore.errors import BadRequest, ExternalError
+from pandaserver.srvcore.mail_address import NO_MAIL, usable_address
 from pandaserver.taskbuffer.db_proxy_mods.submission_end import SubmissionEnd
 from pandaserver.taskbuffer.messages import MAIL_TOPIC, OutgoingMessage
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 
 from pandaserver.srvcore.caching import CachedObject
 from pandaserver.srvcore.errors import NotAuthenticated
+from pandaserver.srvcore.mail_address import address_in
 from pandaserver.srvcore.oidc_config import AuthConfig, Client, load_auth_config, split_vo
 from pandaserver.srvcore.oidc_keys import IssuerKeys
 from pandaserver.srvcore.principal import Principal
@@ -103,8 +104,14 @@ class OidcTokens(TokenDecisions):
             (*certificate.fqans, *fqans),
             vo=member.vo,
             production_dns=self._production_dns,
+            email=_email_in(claims) or certificate.email,
             credentials=credentials,
         )
+
+
+def _email_in(claims: Mapping[str, Any]) -> str:
+    """Return the mail address of a token's owner, unless the issuer says that nobody has checked it."""
+    return "" if claims.get("email_verified") is False else address_in(claims.get("email"))
 
 
 # ---- steps of a decision ---------------------------------------------------------------------------------------------

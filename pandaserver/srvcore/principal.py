@@ -34,6 +34,7 @@ class Principal:
     production_groups: tuple[str, ...] = ()  # working groups whose jobs the caller may kill
     working_group: str | None = None  # the first group in which the caller has the production role
     raw_dn: str = ""  # as the web server gave it
+    email: str = ""  # address in the certificate or token, where to tell about jobs; proves nothing
     credentials: tuple[tuple[str, str], ...] = ()  # GRST_* variables, as far as they are known
 
     @property
@@ -54,6 +55,7 @@ class Principal:
         *,
         vo: str = "",
         production_dns: Sequence[str] = (),
+        email: str = "",
         credentials: Iterable[tuple[str, str]] = (),
     ) -> Principal:
         """Return the caller with that DN and those VOMS attributes."""
@@ -71,6 +73,7 @@ class Principal:
             production_groups=_killing_groups(fqans),
             working_group=_working_group(fqans),
             raw_dn=raw_dn,
+            email=email,
             credentials=tuple(credentials),
         )
 
@@ -115,9 +118,12 @@ def clean_name(dn: str) -> str:
 
 
 def first_cn(dn: str) -> str:
-    """Return the first common name in a DN without trailing digits: what job kill compares."""
+    """Return the first common name in a DN without trailing digits: what job kill compares.
+
+    One of digits only keeps them, because nothing at all would be the name of everybody who has such a number.
+    """
     found = re.search(r"/?CN=([^/]*)", dn)
-    return re.sub(r"\d+$", "", found.group(1)) if found else dn
+    return re.sub(r"\d+$", "", found.group(1)) or found.group(1) if found else dn
 
 
 def vo_of(fqans: Sequence[str]) -> str:

@@ -8,16 +8,20 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import re
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from pandaserver.srvcore.errors import NotAuthenticated
+from pandaserver.srvcore.mail_address import address_in
 from pandaserver.srvcore.principal import ANONYMOUS, LIMITED, Principal
 from pandaserver.srvcore.proxies import chain_of, delegation, looks_like_proxy
 from pandaserver.srvcore.voms import VomsTrust
 
 DN_VARIABLE: Final = "SSL_CLIENT_S_DN"
+MAIL_VARIABLE: Final = "SSL_CLIENT_SAN_Email_0"
+_MAIL_PART: Final = re.compile(r"/(?:emailAddress|Email|E)=([^/]+)", re.IGNORECASE)
 CREDENTIAL_PREFIXES: Final = ("GRST_CRED_", "GRST_CONN_")
 
 #: Seconds that what a proxy says holds, and proxies that are remembered at most.
@@ -76,7 +80,19 @@ def principal_from_environ(
     credentials = tuple(
         sorted(found.items(), key=lambda item: (len(item[0]), item))
     )  # 2 before 10: the user's VO first
-    return Principal.of(dn, fqans_of(dict(credentials)), production_dns=production_dns, credentials=credentials)
+    return Principal.of(
+        dn,
+        fqans_of(dict(credentials)),
+        production_dns=production_dns,
+        email=_email_in(environ, dn),
+        credentials=credentials,
+    )
+
+
+def _email_in(environ: Mapping[str, Any], dn: str) -> str:
+    """Return the mail address in a certificate: an alternative name, or a part of the DN, as old CAs have it."""
+    part = _MAIL_PART.search(dn)
+    return address_in(environ.get(MAIL_VARIABLE)) or address_in(part[1] if part else "")
 
 
 def verified_dn(environ: Mapping[str, Any]) -> str:

@@ -8,9 +8,10 @@ from collections.abc import Iterator
 import pytest
 
 from pandaserver.daemons.scripts import notify_users
-from pandaserver.dataservice.MailUtils import Mailer, usable_address
+from pandaserver.dataservice.MailUtils import Mailer
 from pandaserver.dataservice.Notifier import MOST_FAILURES, Notifier
 from pandaserver.srvcore.errors import BadRequest, ExternalError
+from pandaserver.srvcore.mail_address import usable_address
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.kill import Killer, KillRequest
 from pandaserver.taskbuffer.local_bridge import LocalBridge

@@ -57,7 +57,19 @@ def test_a_user_is_permitted_credentials_and_loses_them(admin: Admin) -> None:
     assert json.loads(admin("user", "show", "Robot One").output)["gridPref"] == "pt"
     assert admin("user", "permit", "Robot One", "none").output == "Robot One has no permissions\n"
     refused = admin("user", "permit", "Robot One", "pxq")
-    assert (refused.exit_code, refused.output) == (1, "Error: qx is none of the letters pktsg\n")
+    assert (refused.exit_code, refused.output) == (1, "Error: qx is none of the letters pktlsg\n")
+
+
+def test_mail_for_a_user_is_sent_elsewhere_or_nowhere(admin: Admin) -> None:
+    assert (
+        admin("user", "mail", "Jane Doe", "jane@example.org").output == "mail for Jane Doe goes to jane@example.org\n"
+    )
+    assert json.loads(admin("user", "show", "Jane Doe").output)["email"] == "jane@example.org"
+    assert admin("user", "mail", "Jane Doe", "NotSend").output == "Jane Doe gets no mail\n"
+    assert json.loads(admin("user", "show", "Jane Doe").output)["email"] == "notsend"
+    assert admin("user", "mail", "Jane Doe", "none").output == "the address of Jane Doe is forgotten\n"
+    assert "email" not in json.loads(admin("user", "show", "Jane Doe").output)
+    assert admin("user", "mail", "Jane Doe", "jane").exit_code == 1
 
 
 def test_a_queue_that_is_not_there_is_named(admin: Admin) -> None:

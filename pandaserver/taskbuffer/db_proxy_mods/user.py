@@ -26,14 +26,15 @@ DN_LIMIT: Final = 150
 COUNT_AGAIN: Final = timedelta(minutes=1)
 
 READ_USER: Final = """
-    SELECT id, jobID, status, gridPref, nCurrent, cacheTime FROM ATLAS_PANDAMETA.users WHERE name = :name
+    SELECT id, jobID, status, gridPref, nCurrent, cacheTime, email FROM ATLAS_PANDAMETA.users WHERE name = :name
 """
 
 LOCK_USER: Final = READ_USER + " FOR UPDATE"
 
 UPDATE_COUNTERS: Final = """
     UPDATE ATLAS_PANDAMETA.users
-    SET jobID = :jobID, nCurrent = :nCurrent, cacheTime = :cacheTime, dn = :dn, latestJob = :now, lastMod = :now
+    SET jobID = :jobID, nCurrent = :nCurrent, cacheTime = :cacheTime, dn = :dn, email = :email, latestJob = :now,
+        lastMod = :now
     WHERE id = :id
 """
 
@@ -81,6 +82,10 @@ SET_STATUS: Final = """
 """
 
 
+SET_EMAIL: Final = """
+    UPDATE ATLAS_PANDAMETA.users SET email = :email, lastMod = CURRENT_TIMESTAMP WHERE name = :name
+"""
+
 SET_PERMISSIONS: Final = """
     UPDATE ATLAS_PANDAMETA.users SET gridPref = :letters, lastMod = CURRENT_TIMESTAMP WHERE name = :name
 """
@@ -97,6 +102,7 @@ class User:
     permissions: str
     n_queued: int  # jobs that are not done
     counted: datetime | None = None  # when they were counted
+    email: str | None = None  # what is stored, else what the credential says
 
     @property
     def is_locked(self) -> bool:
@@ -120,10 +126,11 @@ def lock_user(tx: Transaction, submitter: Submitter) -> User:
         _add_user(tx, submitter)
         row = tx.one(LOCK_USER, name=name)
         assert row is not None  # inserted by us or by whoever was faster, and rows of users stay
-    id_, job_id, status, permissions, n_queued, counted = row
+    id_, job_id, status, permissions, n_queued, counted, email = row
     if tx.now() - counted > COUNT_AGAIN:
         n_queued, counted = tx.value(COUNT_QUEUE, name=name, id=id_), tx.now()
-    return User(id_, name, job_id, status == DISABLED, permissions or "", int(n_queued), counted)
+    email = email or submitter.email or None
+    return User(id_, name, job_id, status == DISABLED, permissions or "", int(n_queued), counted, email)
 
 
 def store_counters(tx: Transaction, user: User, dn: str) -> None:
@@ -135,6 +142,7 @@ def store_counters(tx: Transaction, user: User, dn: str) -> None:
         nCurrent=user.n_queued,
         cacheTime=user.counted,
         dn=dn[:DN_LIMIT],
+        email=user.email,
         now=tx.now(),
     )
 
@@ -212,6 +220,14 @@ def set_permissions(tx: Transaction, name: str, letters: str, actor: str) -> Non
     lock_user(tx, Submitter(name=name[:NAME_LIMIT], dn=""))
     tx.change(SET_PERMISSIONS, name=name[:NAME_LIMIT], letters=letters or None)
     audit.record(tx, actor, "setPermissions", "user", name[:NAME_LIMIT], letters=letters)
+
+
+@operation(timeout=60)
+def set_mail_address(tx: Transaction, name: str, address: str | None, actor: str) -> None:
+    """Store where mail for a user goes, also one whom nobody has seen yet; None takes it away."""
+    lock_user(tx, Submitter(name=name[:NAME_LIMIT], dn=""))
+    tx.change(SET_EMAIL, name=name[:NAME_LIMIT], email=address)
+    audit.record(tx, actor, "setMailAddress", "user", name[:NAME_LIMIT], email=address)
 
 
 @operation(timeout=60, repeatable=True)
