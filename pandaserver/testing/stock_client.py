@@ -30,15 +30,37 @@ class JobFile:
     dataset: str
 
 
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """How a call of a function of the library ended, as far as JSON can say it: tuples are lists, keys are text."""
+
+    returned: Any
+    printed: str
+    exit: int | None  # it ended the process with that code
+    raised: str  # traceback of an exception that it let pass
+    changed: Mapping[str, str]  # texts of its module that it replaced
+
+
 #: The attributes of a job of the library, with those of its files under ``Files``.
 ClientJob = Mapping[str, Any]
 
 
 class StockClient:
-    """One user with a token or a certificate. Close it, or use it as a context manager."""
+    """One user with a token or a certificate. Close it, or use it as a context manager.
+
+    ``python`` is an interpreter that has the library; without a token or a certificate the library fetches a token
+    itself. ``variables`` are more of the environment.
+    """
 
     def __init__(
-        self, instance: Instance, *, token: str = "", origin: str = VO, certificate: Path | None = None
+        self,
+        instance: Instance,
+        *,
+        token: str = "",
+        origin: str = VO,
+        certificate: Path | None = None,
+        python: Path = Path(sys.executable),
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         environment = instance.environment() | {
             "PANDACACHE_URL": f"{instance.https}/server/panda",
@@ -48,10 +70,14 @@ class StockClient:
         if certificate:
             environment |= {"PANDA_AUTH": "x509_no_grid", "X509_USER_PROXY": str(certificate)}
         else:
-            environment |= {"PANDA_AUTH": "oidc", "PANDA_AUTH_VO": origin, "PANDA_AUTH_ID_TOKEN": token}
+            environment |= {"PANDA_AUTH": "oidc", "PANDA_AUTH_VO": origin}
+        if token:
+            environment["PANDA_AUTH_ID_TOKEN"] = token
+        #: What a shell of this user needs to run the library's commands.
+        self.environment: Mapping[str, str] = environment | dict(variables or {})
         self._process = subprocess.Popen(
-            [sys.executable, "-P", str(_DRIVER)],
-            env=environment,
+            [python, "-P", str(_DRIVER)],
+            env=self.environment,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
@@ -86,6 +112,17 @@ class StockClient:
     def kill(self, ids: Sequence[int]) -> list[Any]:
         """Kill jobs and return the server's answer for each."""
         return list(self._call("kill", list(ids)))
+
+    def functions(self) -> list[str]:
+        """Return the names of the functions that the library offers."""
+        return list(self._call("functions", None))
+
+    def call(
+        self, function: str, *arguments: Any, environment: Mapping[str, str] | None = None, **keywords: Any
+    ) -> Outcome:
+        """Call a function of the library, perhaps with another environment. Jobs are given as ``{"jobs": [...]}``."""
+        wanted = {"function": function, "arguments": arguments, "keywords": keywords}
+        return Outcome(**self._call("call", wanted | {"environment": dict(environment or {})}))
 
     def _call(self, name: str, argument: Any) -> Any:
         if not self._process.stdin or not self._process.stdout:

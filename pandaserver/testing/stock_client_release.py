@@ -61,7 +61,7 @@ def _install(version: str, home: Path) -> None:
     around = (one.metadata["Name"] + "==" + one.version for one in importlib.metadata.distributions())
     pins = home / "pins.txt"
     pins.write_text("\n".join(sorted(pin for pin in around if pin.partition("==")[0].lower() not in _OURS)))
-    pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "-q"]
+    pip = [sys.executable, "-m", "pip", "--python", str(home / "bin" / "python"), "install", "-q", "--no-cache-dir"]
     done = subprocess.run(
         [*pip, "--constraint", str(pins), f"panda-client=={version}"], capture_output=True, text=True, check=False
     )
