@@ -84,7 +84,7 @@ class Setupper:
         if not drafts:
             return []
         self._choose_queues(drafts)
-        plugins = [plugin for plugin in map(self._run_plugin, *_by_vo(drafts)) if plugin]
+        plugins = [plugin for group in _groups(drafts) if (plugin := self._run_plugin(group))]
         moved = self._task_buffer.applySetup([draft.outcome() for draft in drafts])
         _log.info("set up jobs=%d moved=%d", len(drafts), len(moved))
         for plugin in plugins:
@@ -108,13 +108,14 @@ class Setupper:
                 job.computingSite, job.cloud = choice.site.sitename, job.cloud or choice.site.cloud
                 job.brokerageErrorCode, job.brokerageErrorDiag = 0, None
 
-    def _run_plugin(self, vo: str, drafts: Sequence[_Draft]) -> SetupperPluginBase | None:
+    def _run_plugin(self, drafts: Sequence[_Draft]) -> SetupperPluginBase | None:
         """Let the plug-in of one VO prepare its own jobs. What it raises fails those that it did not judge itself."""
         jobs = [draft.job for draft in drafts]
+        vo, params = drafts[0].vo, {"resubmit": drafts[0].comes_again, **self._plugin_params}
         logger = LogWrapper(_log, f"<VO={vo}>")
         try:
             plugin_class = self._plugin_for(vo) or SetupperSimplePlugin
-            plugin = plugin_class(self._task_buffer, jobs, logger, **self._plugin_params)
+            plugin = plugin_class(self._task_buffer, jobs, logger, **params)
             plugin.run()
         except Exception as error:  # a plug-in is foreign code
             logger.exception(f"plug-in failed jobs={len(jobs)}")
@@ -155,6 +156,17 @@ class _Draft:
     def vo(self) -> str:
         """Name under which the plug-in is looked up."""
         return "local" if self.job.destinationSE == "local" else self.job.VO or ""
+
+    @property
+    def comes_again(self) -> bool:
+        """Tell whether the job has left ``defined`` once; until then its state is as old as the job.
+
+        One that waits for a queue has not been prepared for any, whatever it was before.
+        """
+        before = self._before
+        if before.jobStatus == JobStatus.waiting or before.stateChangeTime is None or before.creationTime is None:
+            return False
+        return before.stateChangeTime > before.creationTime
 
     @property
     def is_awaiting(self) -> bool:
@@ -201,10 +213,10 @@ def _prepared_file(file: FileSpec) -> PreparedFile:
     return PreparedFile(row_ID=file.row_ID or 0, **values | {"fsize": file.fsize or 0})
 
 
-def _by_vo(drafts: Iterable[_Draft]) -> tuple[list[str], list[list[_Draft]]]:
-    """Return the VOs of jobs that are to be prepared, and beside each its jobs."""
-    groups: dict[str, list[_Draft]] = {}
+def _groups(drafts: Iterable[_Draft]) -> Iterable[list[_Draft]]:
+    """Return the jobs that are to be prepared, apart by VO and by whether they come again."""
+    groups: dict[tuple[str, bool], list[_Draft]] = {}
     for draft in drafts:
         if draft.job.jobStatus == JobStatus.defined:
-            groups.setdefault(draft.vo, []).append(draft)
-    return list(groups), list(groups.values())
+            groups.setdefault((draft.vo, draft.comes_again), []).append(draft)
+    return groups.values()

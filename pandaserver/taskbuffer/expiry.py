@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pandaserver.taskbuffer.kill import CODES
 from pandaserver.taskbuffer.lost_jobs import NO_REPORT
 from pandaserver.taskbuffer.states import ACTIVE, DEFINED
 
@@ -19,6 +20,9 @@ FORCED: Final = 52
 SET_UP_AGAIN: Final = None
 
 _AGED: Final = "{} < CURRENT_TIMESTAMP - :minutes * INTERVAL '1' MINUTE"
+#: What keeps a job from being set up again, and from being ended by a code that tells nobody twice.
+_NO_COMMAND: Final = "commandToPilot IS NULL"
+_NOT_MARKED: Final = "(commandToPilot IS NULL OR commandToPilot <> 'tobekilled')"
 _AGED_BY_CREATION: Final = _AGED.format("creationTime")
 _AGED_BY_CHANGE: Final = _AGED.format("modificationTime")
 _AGED_BY_STATE: Final = _AGED.format("stateChangeTime")
@@ -69,11 +73,20 @@ class ExpiryRule:
     keep_unmerged: bool = False  # event service: what has been processed is kept
     binds: tuple[tuple[str, Any], ...] = ()
 
+    @property
+    def where(self) -> tuple[str, ...]:
+        """All conditions on a job, those included without which the code would do nothing."""
+        if self.code is SET_UP_AGAIN:
+            return (*self.conditions, _NO_COMMAND)
+        return self.conditions if CODES[self.code].repeats else (*self.conditions, _NOT_MARKED)
+
 
 def expiry_rules(limits: Mapping[str, float], fixed: tuple[str, ...] = ()) -> tuple[ExpiryRule, ...]:
     """Return the rules in the order in which they are applied. Jobs of the queues ``fixed`` are not moved elsewhere.
 
-    Jobs of tasks are handed back to the task layer, which makes new ones; others are set up again.
+    Jobs of tasks are handed back to the task layer, which makes new ones; others are set up again. A job that was set
+    up again may be old: it has its time from then on, so rules of ``defined`` and ``waiting`` look at its last change of state.
+    (Its last change of any kind is when the search for forgotten jobs looked at it in vain.)
     """
     return (*_of_defined(limits, fixed), *_of_waiting(limits), *_of_active(limits), *_merge_rules(limits))
 
@@ -99,7 +112,7 @@ def _of_defined(limits: Mapping[str, float], fixed: tuple[str, ...]) -> tuple[Ex
         ),
         *_inactive_rules(limits, fixed),
         *_reassigned(
-            "defined stuck", DEFINED, stuck, (_AGED_BY_CHANGE, created, "prodSourceLabel IN ('managed', 'test')")
+            "defined stuck", DEFINED, stuck, (_AGED_BY_STATE, created, "prodSourceLabel IN ('managed', 'test')")
         ),
         # Nobody would make others of these, and nothing moves them: the Setupper has looked at them again and again.
         ExpiryRule(
@@ -108,7 +121,7 @@ def _of_defined(limits: Mapping[str, float], fixed: tuple[str, ...]) -> tuple[Ex
             stuck,
             EXPIRED,
             (
-                _AGED_BY_CREATION,
+                _AGED_BY_STATE,
                 created,
                 "(prodSourceLabel IS NULL OR prodSourceLabel NOT IN ('managed', 'test'))",
                 f"({_NO_TASK} OR prodSourceLabel = 'panda')",
@@ -151,9 +164,9 @@ def _of_waiting(limits: Mapping[str, float]) -> tuple[ExpiryRule, ...]:
     return (
         ExpiryRule("pending", DEFINED, limits["pending"], WAITED, (_AGED_BY_CREATION, "jobStatus = 'pending'")),
         ExpiryRule(
-            "waiting merge", DEFINED, limits["waiting_merge"], EXPIRED, (_AGED_BY_CREATION, waiting, "eventService = 2")
+            "waiting merge", DEFINED, limits["waiting_merge"], EXPIRED, (_AGED_BY_STATE, waiting, "eventService = 2")
         ),
-        ExpiryRule("waiting", DEFINED, limits["waiting"], WAITED, (_AGED_BY_CREATION, waiting, _NOT_CO_JUMBO)),
+        ExpiryRule("waiting", DEFINED, limits["waiting"], WAITED, (_AGED_BY_STATE, waiting, _NOT_CO_JUMBO)),
         ExpiryRule("old waiting", DEFINED, limits["old_waiting"], WAITED, (_WAITS, since)),
     )
 

@@ -61,11 +61,11 @@ CASES = (
     Case("old activated", "activated", OTHER, "creationTime", "old_activated", 7 * DAY, 102),
     Case("inactive queue", "activated", URGENT, "modificationTime", "inactive_job", 4 * HOUR, 100),
     Case("inactive queue", "starting", URGENT, "stateChangeTime", "inactive_job", 4 * HOUR, 100),
-    Case("defined stuck", "defined", MANAGED | TASK, "modificationTime", "defined", 4 * HOUR, 100),
-    Case("defined stuck", "defined", MANAGED, "modificationTime", "defined", 4 * HOUR, None),
-    Case("defined stuck", "defined", {"prodSourceLabel": "test"}, "modificationTime", "defined", 4 * HOUR, None),
-    Case("defined stuck", "defined", {}, "creationTime", "defined", 4 * HOUR, 102),
-    Case("defined stuck", "defined", {"prodSourceLabel": "panda"} | TASK, "creationTime", "defined", 4 * HOUR, 102),
+    Case("defined stuck", "defined", MANAGED | TASK, "stateChangeTime", "defined", 4 * HOUR, 100),
+    Case("defined stuck", "defined", MANAGED, "stateChangeTime", "defined", 4 * HOUR, None),
+    Case("defined stuck", "defined", {"prodSourceLabel": "test"}, "stateChangeTime", "defined", 4 * HOUR, None),
+    Case("defined stuck", "defined", {}, "stateChangeTime", "defined", 4 * HOUR, 102),
+    Case("defined stuck", "defined", {"prodSourceLabel": "panda"} | TASK, "stateChangeTime", "defined", 4 * HOUR, 102),
     Case("long in defined", "assigned", MANAGED | TASK, "modificationTime", "long_defined", 12 * HOUR, 100),
     Case("long in defined", "assigned", MANAGED, "modificationTime", "long_defined", 12 * HOUR, None),
     Case("long activated", "activated", MANAGED | TASK, "modificationTime", "long_activated", 2 * DAY, 100),
@@ -75,8 +75,8 @@ CASES = (
     Case("old analysis", "activated", {}, "modificationTime", "old_analysis", 7 * DAY, 102),
     Case("old analysis", "holding", {"prodSourceLabel": "test"}, "modificationTime", "old_analysis", 7 * DAY, 102),
     Case("pending", "pending", {}, "creationTime", "pending", HOUR, 102),
-    Case("waiting merge", "waiting", {"eventService": 2}, "creationTime", "waiting_merge", 10, 102),
-    Case("waiting", "waiting", {}, "creationTime", "waiting", HOUR, 102),
+    Case("waiting merge", "waiting", {"eventService": 2}, "stateChangeTime", "waiting_merge", 10, 102),
+    Case("waiting", "waiting", {}, "stateChangeTime", "waiting", HOUR, 102),
     Case("old waiting", "waiting", {"computingSite": CO_JUMBO}, "modificationTime", "old_waiting", 7 * DAY, 102),
     Case(
         "long event service",
@@ -331,11 +331,46 @@ def test_more_jobs_than_one_transaction_takes_are_all_ended(tbuf: TaskBuffer, mo
     assert expire(tbuf, RULES) == 5
 
 
-def test_jobs_that_cannot_be_ended_do_not_keep_us_busy(tbuf: TaskBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("status", "command", "attributes", "column"),
+    [
+        ("pending", "tobekilled", {}, "creationTime"),
+        ("assigned", "dump", MANAGED, "modificationTime"),  # a job with a command is not set up again
+    ],
+)
+def test_jobs_that_cannot_be_ended_neither_keep_us_busy_nor_hide_others(
+    tbuf: TaskBuffer,
+    monkeypatch: pytest.MonkeyPatch,
+    status: str,
+    command: str,
+    attributes: dict[str, Any],
+    column: str,
+) -> None:
     monkeypatch.setattr(Expirer, "CHUNK", 1)
-    job_id = put_job(tbuf, "pending", commandToPilot="tobekilled")
-    age(tbuf, DEFINED, job_id, creationTime=2 * HOUR)
+    stuck = put_job(tbuf, status, commandToPilot=command, **attributes)
+    others = [put_job(tbuf, status, **attributes) for _ in range(2)]
+    for job_id in (stuck, *others):
+        age(tbuf, DEFINED, job_id, **{column: 13 * HOUR})
+    assert expire(tbuf, RULES) == 2
+    assert job_of(tbuf, stuck).jobStatus == status
+
+
+def test_a_job_that_is_set_up_in_vain_again_and_again_is_stuck(tbuf: TaskBuffer) -> None:
+    job_id = put_job(tbuf, "defined", **MANAGED | TASK)
+    age(tbuf, DEFINED, job_id, stateChangeTime=5 * HOUR, modificationTime=5 * HOUR)
+    assert [job.PandaID for job in tbuf.takeLostJobs(JobStatus.defined, 600, 10)] == [job_id]
+    assert expire(tbuf, RULES) == 1
+
+
+@pytest.mark.parametrize(("status", "attributes"), [("waiting", {}), ("waiting", {"eventService": 2}), ("defined", {})])
+def test_an_old_job_that_has_begun_again_is_given_its_time(
+    tbuf: TaskBuffer, status: str, attributes: dict[str, Any]
+) -> None:
+    job_id = put_job(tbuf, status, **attributes)
+    age(tbuf, DEFINED, job_id, creationTime=6 * DAY)
     assert expire(tbuf, RULES) == 0
+    age(tbuf, DEFINED, job_id, stateChangeTime=5 * HOUR)
+    assert expire(tbuf, RULES) == 1
 
 
 def test_outputs_and_datasets_of_expired_jobs_are_settled(tbuf: TaskBuffer) -> None:

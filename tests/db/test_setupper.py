@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -10,8 +10,10 @@ from pandaserver.brokerage.SiteMapper import SiteMapper
 from pandaserver.dataservice.Activator import Activator
 from pandaserver.dataservice.Setupper import Setupper
 from pandaserver.dataservice.SetupperPluginBase import SetupperPluginBase
+from pandaserver.taskbuffer.db_proxy_mods.job_reassign import ReassignRequest
 from pandaserver.taskbuffer.FileSpec import FileSpec
 from pandaserver.taskbuffer.JobSpec import JobSpec
+from pandaserver.taskbuffer.kill import Killer
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
 from pandaserver.taskbuffer.submission import Submission, Submitter
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
@@ -46,7 +48,22 @@ class NotSubscribing(Judging):
         raise RuntimeError("DDM is down")
 
 
-PLUGINS: dict[str, type[SetupperPluginBase]] = {"broken": Breaking, "judged": Judging, "undecided": NotSubscribing}
+class Noting(SetupperPluginBase):
+    """Notes which jobs it is told to have been set up before."""
+
+    resubmit: bool
+    noted: ClassVar[dict[int | None, bool]] = {}
+
+    def run(self) -> None:
+        self.noted.update((job.PandaID, self.resubmit) for job in self.jobs)
+
+
+PLUGINS: dict[str, type[SetupperPluginBase]] = {
+    "broken": Breaking,
+    "judged": Judging,
+    "undecided": NotSubscribing,
+    "noting": Noting,
+}
 
 
 @pytest.fixture
@@ -130,6 +147,26 @@ def test_each_plugin_gets_the_jobs_of_its_own_vo_only(tbuf: TaskBuffer, setupper
     assert job_of(tbuf, good).jobStatus == "activated"
     failed = job_of(tbuf, bad)
     assert (failed.jobStatus, failed.ddmErrorDiag) == ("failed", "set-up failed: no catalogue")
+
+
+@pytest.mark.parametrize("status", ["activated", "defined"])
+def test_a_plugin_is_told_which_jobs_come_again(tbuf: TaskBuffer, setupper: Setupper, status: str) -> None:
+    fresh, again = submit(tbuf, make_job(VO="noting"), make_job(VO="noting"))
+    if status == "activated":
+        setupper.set_up([again])
+    done = tbuf.reassignJobs(ReassignRequest((again,), Killer(is_system=True)))
+    assert done.defined == (again,)
+    setupper.set_up([fresh, *done.defined])
+    assert (Noting.noted[fresh], Noting.noted[again]) == (False, True)
+
+
+def test_a_job_that_waited_for_a_queue_comes_for_the_first_time(tbuf: TaskBuffer, setupper: Setupper) -> None:
+    (job_id,) = submit(tbuf, make_job(VO="noting", computingSite=None, minRamCount=64000))
+    setupper.set_up([job_id])
+    tbuf.storeQueues({"HUGE": {**LARGE, "maxrss": 128000}})
+    later = Setupper(tbuf, SiteMapper(tbuf.loadSites, SiteSpec("DEFAULT")), PLUGINS.get)
+    assert later.retry_waiting(retry_after=0) == [job_id]
+    assert Noting.noted[job_id] is False
 
 
 def test_a_plugin_decides_what_becomes_of_its_jobs(tbuf: TaskBuffer, setupper: Setupper) -> None:

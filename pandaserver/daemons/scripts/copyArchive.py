@@ -88,7 +88,7 @@ def _fail_lost(tbuf: TaskBuffer) -> int:
 
 def _expire(tbuf: TaskBuffer, sites: Mapping[str, SiteSpec]) -> int:
     plugins = configuration().server.setupper_plugins
-    setupper = Setupper(tbuf, site_mapper(tbuf), lambda vo: plugin_for(plugins, vo), resubmit=True)
+    setupper = Setupper(tbuf, site_mapper(tbuf), lambda vo: plugin_for(plugins, vo))
     return expire(tbuf, expiry_rules(limits(tbuf.getConfigValues(COMPONENT)), fixed_queues(sites)), setupper.set_up)
 
 

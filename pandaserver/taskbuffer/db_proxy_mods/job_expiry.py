@@ -23,7 +23,7 @@ def expire_jobs(tx: Transaction, rule: ExpiryRule, limit: int) -> list[JobSpec]:
 
     A job that somebody else holds at that moment, such as a heartbeat, is spared.
     """
-    where = list(rule.conditions)
+    where = list(rule.where)
     binds: dict[str, Any] = {"minutes": rule.minutes, **dict(rule.binds)}
     for n, names in enumerate(batched(rule.except_sites, LONGEST_LIST)):
         where.append(f"(computingSite IS NULL OR computingSite NOT IN (:except_sites{n}[]))")

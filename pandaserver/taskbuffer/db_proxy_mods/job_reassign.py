@@ -160,7 +160,7 @@ def _reset(tx: Transaction, rows: Sequence[_Row], keep_site: bool) -> list[int]:
     for (status, is_analysis, stays), ids in groups.items():
         changes = _changes(status, is_analysis, stays)
         if status is S.defined:
-            touch_jobs(tx, DEFINED, ids, modificationTime=NOW, **changes)
+            touch_jobs(tx, DEFINED, ids, modificationTime=NOW, stateChangeTime=NOW, **changes)
             done.update(ids)
         else:
             done.update(move_jobs(tx, ids, S.defined, by="reassignJobs", **changes))
