@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, TypeVar
 
 from pandaserver.api.answering import Envelope, json_answer
 from pandaserver.api.registry import AlsoText, Auth, Call, MaxLength, Wire, request
 from pandaserver.jobdispatcher.callers import task_buffer_for
-from pandaserver.jobdispatcher.harvester_replies import NO_DATABASE, json_of, pair, survives_database
+from pandaserver.jobdispatcher.harvester_replies import NO_DATABASE, json_of, pair_request, survives_database
 from pandaserver.jobdispatcher.harvester_values import number_of
 from pandaserver.jobdispatcher.Protocol import SC_FAILED, SC_ROLE, SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest
 from pandaserver.taskbuffer.db_proxy_mods.harvester_operator import ALL, SWEPT
 from pandaserver.taskbuffer.worker_reports import HarvesterCommand, Sweep, TargetSlots
 from pandaserver.taskbuffer.WrappedPickle import dump_for_clients
+
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: How setNumSlotsForWP says what is wrong.
 _NO_CREDENTIALS, _NO_ROLE, _NO_NUMBER = 100, 101, 102
@@ -34,22 +36,36 @@ def _failed(message: str) -> dict[str, Any]:
     return {"StatusCode": SC_FAILED, "errorDialog": message}
 
 
+def _command_request(*, v1: str, legacy: str, away: dict[str, Any]) -> Callable[[F], F]:
+    """Declare a request about the commands of an instance; ``away`` is its answer while the database is away."""
+    declared = request(
+        v1=v1,
+        legacy=legacy,
+        method="POST",
+        auth=Auth.SIGNED_IN,
+        auth_v1=Auth.PRODUCTION,
+        answer=json_answer,
+        refused=_refused,
+        failed=_failed,
+    )
+    survives = survives_database(away)
+
+    def declare(handler: F) -> F:
+        return declared(survives(handler))
+
+    return declare
+
+
 def _owner(call: Call) -> str | None:
     """Return whose instances a caller may speak for; None: everybody's, by role."""
     return None if call.principal.has_pilot_role else call.principal.name[:100]
 
 
-@request(
+@_command_request(
     v1="harvester/acquire_commands",
     legacy="getCommands",
-    method="POST",
-    auth=Auth.SIGNED_IN,
-    auth_v1=Auth.PRODUCTION,
-    answer=json_answer,
-    refused=_refused,
-    failed=_failed,
+    away={"StatusCode": SC_SUCCESS, "Returns": -1, "Commands": []},
 )
-@survives_database({"StatusCode": SC_SUCCESS, "Returns": -1, "Commands": []})
 def acquire_commands(
     call: Call,
     harvester_id: Annotated[str, MaxLength(50), "harvester instance"],
@@ -75,17 +91,9 @@ def _command(command: HarvesterCommand) -> dict[str, Any]:
     }
 
 
-@request(
-    v1="harvester/acknowledge_commands",
-    legacy="ackCommands",
-    method="POST",
-    auth=Auth.SIGNED_IN,
-    auth_v1=Auth.PRODUCTION,
-    answer=json_answer,
-    refused=_refused,
-    failed=_failed,
+@_command_request(
+    v1="harvester/acknowledge_commands", legacy="ackCommands", away={"StatusCode": SC_SUCCESS, "Returns": -1}
 )
-@survives_database({"StatusCode": SC_SUCCESS, "Returns": -1})
 def acknowledge_commands(
     call: Call,
     command_ids: Annotated[list[Any], Wire(read=json_of(list)), "numbers of commands"],
@@ -107,16 +115,7 @@ def _sweep_list(raw: Any) -> Any:
 Words = Annotated[list[str] | str, Wire(read=_sweep_list), "names, or ALL"]
 
 
-@request(
-    v1="harvester/add_sweep_command",
-    legacy="sweepPQ",
-    method="POST",
-    auth=Auth.PRODUCTION,
-    answer=json_answer,
-    refused=pair,
-    failed=pair,
-)
-@survives_database([False, NO_DATABASE])
+@pair_request(v1="harvester/add_sweep_command", legacy="sweepPQ", auth=Auth.PRODUCTION)
 def add_sweep_command(
     call: Call,
     panda_queue: Annotated[str, MaxLength(128), "PanDA queue; old clients quote it as JSON"],

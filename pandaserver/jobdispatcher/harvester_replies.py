@@ -12,8 +12,8 @@ from functools import wraps
 from typing import Any, Final, TypeVar
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
-from pandaserver.api.answering import Envelope
-from pandaserver.api.registry import Call, Door
+from pandaserver.api.answering import Envelope, json_answer
+from pandaserver.api.registry import Auth, Call, Door, request
 from pandaserver.srvcore.errors import BadRequest, DatabaseError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -76,3 +76,17 @@ def survives_database(answer: Any) -> Callable[[F], F]:
         return served  # type: ignore[return-value]
 
     return decorate
+
+
+def pair_request(*, v1: str | None, legacy: str, auth: Auth, away: str = NO_DATABASE) -> Callable[[F], F]:
+    """Declare a request of the pair family, whose historical answer is ``[success, what there is to say]``.
+
+    ``away`` is what it says while the database is away.
+    """
+    declared = request(v1=v1, legacy=legacy, method="POST", auth=auth, answer=json_answer, refused=pair, failed=pair)
+    survives = survives_database([False, away])
+
+    def declare(handler: F) -> F:
+        return declared(survives(handler))
+
+    return declare

@@ -9,12 +9,10 @@ from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, json_answer
 from pandaserver.api.registry import Auth, Call, MaxLength, Wire, refuse_anonymous_readers, request
 from pandaserver.jobdispatcher.harvester_replies import (
-    NO_DATABASE,
     json_of,
     optional_json_of,
-    pair,
+    pair_request,
     require_name,
-    survives_database,
 )
 from pandaserver.jobdispatcher.harvester_values import (
     announced_commands,
@@ -32,16 +30,7 @@ _logger = PandaLogger().getLogger("HarvesterRequests")
 _NAME: Final = 100
 
 
-@request(
-    v1="harvester/heartbeat",
-    legacy="harvesterIsAlive",
-    method="POST",
-    auth=Auth.USER,
-    answer=json_answer,
-    refused=pair,
-    failed=pair,
-)
-@survives_database([False, "database error"])
+@pair_request(v1="harvester/heartbeat", legacy="harvesterIsAlive", auth=Auth.USER, away="database error")
 def heartbeat(
     call: Call,
     harvester_id: HarvesterId,
@@ -73,16 +62,7 @@ def heartbeat(
     return Envelope(message="succeeded", legacy=[True, "succeeded"])
 
 
-@request(
-    v1="harvester/add_dialogs",
-    legacy="addHarvesterDialogs",
-    method="POST",
-    auth=Auth.USER,
-    answer=json_answer,
-    refused=pair,
-    failed=pair,
-)
-@survives_database([False, NO_DATABASE])
+@pair_request(v1="harvester/add_dialogs", legacy="addHarvesterDialogs", auth=Auth.USER)
 def add_dialogs(
     call: Call,
     harvester_id: HarvesterId,
@@ -103,16 +83,7 @@ def add_dialogs(
     return Envelope(legacy=[True, ""])
 
 
-@request(
-    v1="harvester/update_service_metrics",
-    legacy="updateServiceMetrics",
-    method="POST",
-    auth=Auth.USER,
-    answer=json_answer,
-    refused=pair,
-    failed=pair,
-)
-@survives_database([False, NO_DATABASE])
+@pair_request(v1="harvester/update_service_metrics", legacy="updateServiceMetrics", auth=Auth.USER)
 def update_service_metrics(
     call: Call,
     harvester_id: HarvesterId,

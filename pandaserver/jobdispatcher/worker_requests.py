@@ -10,9 +10,8 @@ from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, json_answer
 from pandaserver.api.registry import Auth, Call, MaxLength, Wire, refuse_anonymous_readers, request
 from pandaserver.jobdispatcher.harvester_replies import (
-    NO_DATABASE,
     json_of,
-    pair,
+    pair_request,
     require_name,
     survives_database,
 )
@@ -31,16 +30,7 @@ NO_JOB_TYPE: Final = "DUMMY"
 HarvesterId = Annotated[str, Wire("harvesterID"), MaxLength(50), "harvester instance"]
 
 
-@request(
-    v1="harvester/update_workers",
-    legacy="updateWorkers",
-    method="POST",
-    auth=Auth.USER,
-    answer=json_answer,
-    refused=pair,
-    failed=pair,
-)
-@survives_database([False, NO_DATABASE])
+@pair_request(v1="harvester/update_workers", legacy="updateWorkers", auth=Auth.USER)
 def update_workers(
     call: Call,
     harvester_id: HarvesterId,
@@ -75,16 +65,7 @@ Statistics = Annotated[
 ]
 
 
-@request(
-    v1="harvester/report_worker_statistics",
-    legacy="reportWorkerStats_jobtype",
-    method="POST",
-    auth=Auth.USER,
-    answer=json_answer,
-    refused=pair,
-    failed=pair,
-)
-@survives_database([False, NO_DATABASE])
+@pair_request(v1="harvester/report_worker_statistics", legacy="reportWorkerStats_jobtype", auth=Auth.USER)
 def report_worker_statistics(
     call: Call,
     harvester_id: HarvesterId,
@@ -96,16 +77,7 @@ def report_worker_statistics(
     return _report(call, harvester_id, panda_queue, counts_by_job_type(found))
 
 
-@request(
-    v1=None,
-    legacy="reportWorkerStats",
-    method="POST",
-    auth=Auth.USER,
-    answer=json_answer,
-    refused=pair,
-    failed=pair,
-)
-@survives_database([False, NO_DATABASE])
+@pair_request(v1=None, legacy="reportWorkerStats", auth=Auth.USER)
 def report_worker_statistics_without_job_type(
     call: Call,
     harvester_id: HarvesterId,

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Final
+from collections.abc import Callable, Sequence
+from typing import Annotated, Any, Final, TypeVar
 
-from pandaserver.api.answering import Envelope, json_answer, pickle_answer
+from pandaserver.api.answering import Encoder, Envelope, json_answer, pickle_answer
 from pandaserver.api.registry import (
     AtLeast,
     AtMost,
@@ -22,6 +22,8 @@ from pandaserver.taskbuffer.db_proxy_mods.job_statistics_counts import ENDED_MIN
 from pandaserver.taskbuffer.job_counts import ALWAYS, ALWAYS_WITH_ENDED, CountedJobs, JobCount, nested
 from pandaserver.taskbuffer.labels import ANALYSIS_LABELS, PRODUCTION_LABELS
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 #: What callers name whose jobs they mean; anything else is production.
 ANALYSIS: Final = "analysis"
 PRODUCTION: Final = "production"
@@ -35,6 +37,17 @@ _BY_LABEL: Final = ("site", "label", "resource_type")
 Window = Annotated[
     int | None, Wire("timeWindow"), AtLeast(0), AtMost(WEEK), "minutes within which jobs ended that count (720)"
 ]
+
+
+def _statistics(*, v1: str, legacy: str, answer: Encoder) -> Callable[[F], F]:
+    """Declare a request for numbers of jobs; the historical answer is empty while the database is away."""
+    declared = request(v1=v1, legacy=legacy, method="GET", auth=Auth.ANYONE, answer=answer)
+    survives = survives_database({})
+
+    def declare(handler: F) -> F:
+        return declared(survives(handler))
+
+    return declare
 
 
 def _live(call: Call) -> list[JobCount]:
@@ -119,14 +132,9 @@ def job_statistics_per_site(
     return nested(counts, ("site",), ALWAYS_WITH_ENDED if wanted.with_ended else ALWAYS)
 
 
-@request(
-    v1="statistics/job_stats_by_site_and_resource_type",
-    legacy="getJobStatisticsPerSiteResource",
-    method="GET",
-    auth=Auth.ANYONE,
-    answer=json_answer,
+@_statistics(
+    v1="statistics/job_stats_by_site_and_resource_type", legacy="getJobStatisticsPerSiteResource", answer=json_answer
 )
-@survives_database({})
 def jobs_by_site_and_resource_type(call: Call, time_window: Window = None) -> Envelope:
     """Count jobs by queue, resource type and status.
 
@@ -135,14 +143,11 @@ def jobs_by_site_and_resource_type(call: Call, time_window: Window = None) -> En
     return _answer(nested(_with_ended(call, time_window), _BY_TYPE, ALWAYS_WITH_ENDED))
 
 
-@request(
+@_statistics(
     v1="statistics/job_stats_by_site_share_and_resource_type",
     legacy="get_job_statistics_per_site_label_resource",
-    method="GET",
-    auth=Auth.ANYONE,
     answer=json_answer,
 )
-@survives_database({})
 def jobs_by_site_label_and_resource_type(
     call: Call,
     time_window: Annotated[
@@ -159,14 +164,7 @@ def jobs_by_site_label_and_resource_type(
 # ---- by cloud --------------------------------------------------------------------------------------------------------
 
 
-@request(
-    v1="statistics/job_stats_by_cloud",
-    legacy="getJobStatistics",
-    method="GET",
-    auth=Auth.ANYONE,
-    answer=pickle_answer,
-)
-@survives_database({})
+@_statistics(v1="statistics/job_stats_by_cloud", legacy="getJobStatistics", answer=pickle_answer)
 def jobs_by_cloud(
     call: Call,
     type: Annotated[str | None, Wire("sourcetype"), "analysis or production"] = PRODUCTION,
@@ -180,14 +178,11 @@ def jobs_by_cloud(
     return _answer(nested(_of(_with_ended(call, None), _labels(type)), ("cloud",)))
 
 
-@request(
+@_statistics(
     v1="statistics/production_job_stats_by_cloud_and_processing_type",
     legacy="getJobStatisticsForBamboo",
-    method="GET",
-    auth=Auth.ANYONE,
     answer=pickle_answer,
 )
-@survives_database({})
 def production_jobs_by_cloud_and_processing_type(
     call: Call,
     use_more_pg: Annotated[str | None, Wire("useMorePG", only="legacy"), "accepted and not used"] = None,  # noqa: ARG001
