@@ -16,7 +16,6 @@ from pandaserver.taskbuffer.db_proxy_mods import (
     event_retention,
     harvester,
     harvester_command,
-    harvester_lock,
     harvester_operator,
     idempotency,
     inspection,
@@ -115,6 +114,7 @@ class TaskBuffer:
 
     # -- what operators look at
     look_at_database = proxied(inspection.look_at_database)
+    look_at_durability = proxied(inspection.look_at_durability)
     count_jobs_by_state = proxied(inspection.count_jobs_by_state)
     exclusive_runs = proxied(inspection.exclusive_runs)
 
@@ -202,8 +202,6 @@ class TaskBuffer:
     getCommands = proxied(harvester_command.take_harvester_commands)
     ackCommands = proxied(harvester_command.acknowledge_harvester_commands)
     commandToHarvester = proxied(harvester_command.add_harvester_command)
-    getCommandLocksHarvester = proxied(harvester_lock.lock_harvester_commands)
-    releaseCommandLocksHarvester = proxied(harvester_lock.release_harvester_commands)
     sweepPQ = proxied(harvester_operator.sweep_queue)
     setNumSlotsForWP = proxied(harvester_operator.set_target_slots)
 

@@ -1,4 +1,4 @@
-"""Commands to harvesters: given once, replaced, acknowledged; locks; and what instances say of themselves."""
+"""Commands to harvesters: given once, replaced, acknowledged; and what instances say of themselves."""
 
 from __future__ import annotations
 
@@ -163,7 +163,7 @@ def test_a_young_command_is_not_given_again(
     assert query(tbuf, ROWS)[0][2] == ("new" if again else status)
 
 
-# -- locks
+# -- what instances announce
 
 
 def announce(tbuf: TaskBuffer, *kinds: str, harvester: str = H) -> None:
@@ -171,38 +171,9 @@ def announce(tbuf: TaskBuffer, *kinds: str, harvester: str = H) -> None:
     tbuf.harvesterIsAlive(beat)
 
 
-def lock(tbuf: TaskBuffer, owner: str, command_minutes: float = 5, lock_minutes: float = 10) -> dict[str, list[str]]:
-    return tbuf.getCommandLocksHarvester(
-        H, "SET_N_WORKERS", owner, command_minutes=command_minutes, lock_minutes=lock_minutes
-    )
-
-
-def test_what_is_announced_can_be_locked_at_once_by_one(tbuf: TaskBuffer) -> None:
-    announce(tbuf, "SCORE", "MCORE")
-    announce(tbuf, "SCORE", harvester="other")
-    assert lock(tbuf, "me") == {"TEST_PQ": ["MCORE", "SCORE"]}
-    assert lock(tbuf, "you") == {}
-    assert tbuf.releaseCommandLocksHarvester(H, "SET_N_WORKERS", "you") == 0
-
-
-def test_a_round_begins_a_while_after_the_one_before(tbuf: TaskBuffer) -> None:
-    announce(tbuf, "SCORE")
-    lock(tbuf, "me")
-    assert tbuf.releaseCommandLocksHarvester(H, "SET_N_WORKERS", "me") == 1
-    assert lock(tbuf, "you") == {}
-    assert lock(tbuf, "you", command_minutes=0) == {"TEST_PQ": ["SCORE"]}
-
-
-def test_a_lock_that_nobody_lets_go_of_expires(tbuf: TaskBuffer) -> None:
-    announce(tbuf, "SCORE")
-    lock(tbuf, "me")
-    assert lock(tbuf, "you", lock_minutes=0) == {"TEST_PQ": ["SCORE"]}
-    assert tbuf.releaseCommandLocksHarvester(H, "SET_N_WORKERS", "me") == 0
-
-
-def test_announcing_again_leaves_locks_alone(tbuf: TaskBuffer) -> None:
-    announce(tbuf, "SCORE")
-    lock(tbuf, "me")
+def test_announcing_again_leaves_rows_alone(tbuf: TaskBuffer) -> None:
+    held = {"harvester_ID": H, "computingSite": "TEST_PQ", "resourceType": "SCORE", "command": "SET_N_WORKERS"}
+    insert(tbuf, "PANDA.Harvester_Command_Lock", {**held, "lockedBy": "me", "lockedTime": ago(minutes=1)})
     announce(tbuf, "SCORE", "MCORE")
     assert query(tbuf, LOCKS) == [("TEST_PQ", "MCORE", None), ("TEST_PQ", "SCORE", "me")]
 

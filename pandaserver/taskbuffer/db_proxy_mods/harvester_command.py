@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from pandaserver.taskbuffer.db_proxy_mods.worker_command import FORGET_COMMAND, queue_commands
+from pandaserver.taskbuffer.db_proxy_mods.worker_command import replace_command
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
 from pandaserver.taskbuffer.worker_reports import HarvesterCommand
@@ -98,6 +98,5 @@ def add_harvester_command(
     spans = lock_minutes is not None or command_minutes is not None
     if spans and tx.one(TOO_YOUNG, harvester_ID=harvester_id, command=command, **young) is not None:
         return False
-    tx.change(FORGET_COMMAND, harvester_ID=harvester_id, command=command)
-    queue_commands(tx, harvester_id, command, [params], ack_requested=ack_requested)
+    replace_command(tx, harvester_id, command, params, ack_requested=ack_requested)
     return True

@@ -109,8 +109,7 @@ def stream_pilots(tx: Transaction, queue: StreamedQueue) -> dict[str, dict[str, 
     for instance, numbers in told.items():
         name, params = ("SET_N_WORKERS", numbers) if instance in old else (COMMAND, {JOB_TYPE: numbers})
         command = f"{name}:{queue.name}"
-        tx.change(FORGET_COMMAND, harvester_ID=instance, command=command)
-        queue_commands(tx, instance, command, [params])
+        replace_command(tx, instance, command, params)
     return told
 
 
@@ -151,6 +150,19 @@ def synchronize_workers(tx: Transaction, limit: int) -> dict[str, int]:
                 tx.change(TOLD, harvesterID=instance, ids=shard)
         told[command] = len(rows)
     return told
+
+
+def replace_command(
+    tx: Transaction,
+    instance: str,
+    command: str,
+    params: Mapping[str, Any] | list[int] | None,
+    *,
+    ack_requested: bool = False,
+) -> None:
+    """Queue a command in place of the last one of that text."""
+    tx.change(FORGET_COMMAND, harvester_ID=instance, command=command)
+    queue_commands(tx, instance, command, [params], ack_requested=ack_requested)
 
 
 def queue_commands(
