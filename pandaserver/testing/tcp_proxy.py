@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import struct
 import threading
+from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
@@ -26,6 +28,8 @@ class TcpProxy:
         self._lock = threading.Lock()
         self._open: set[socket.socket] = set()
         self._replies_left: int | None = None
+        self._loss: Callable[[], int | None] | None = None  # bytes of the next connection's reply; None: all of them
+        self.lost = 0  # connections whose replies were broken off
         self.port: int = self._reservation.getsockname()[1]
         self.restore()
 
@@ -63,9 +67,17 @@ class TcpProxy:
         """Cut the line when the server has said that many things, counted from now, and says another."""
         self._replies_left = replies
 
+    def lose_replies(self, chance: float, within: int, rng: random.Random) -> None:
+        """Break a part of the connections that come from now on, each somewhere in its first ``within`` reply bytes.
+
+        The server's bytes up to there arrive, and the request was complete: the client cannot know what came of it.
+        """
+        self._loss = lambda: rng.randrange(within) if rng.random() < chance else None
+
     def restore(self) -> None:
         """Let bytes flow and connections come."""
         self._replies_left = None
+        self._loss = None
         self._flowing.set()
         if self._listener is None:
             self._listener = _bound(self.port)
@@ -108,11 +120,17 @@ class TcpProxy:
         _break(server)
 
     def _pass_on(self, source: socket.socket, sink: socket.socket, is_reply: bool = False) -> None:
+        left = self._loss() if is_reply and self._loss else None
         try:
             while data := source.recv(_PIECE):
                 self._flowing.wait()
                 if is_reply and self._was_last():
                     self.cut()
+                if left is not None and len(data) > left:
+                    sink.sendall(data[:left])
+                    self.lost += 1
+                    raise ConnectionAbortedError("the reply ends here")
+                left = None if left is None else left - len(data)
                 sink.sendall(data)
             self._flowing.wait()
             with self._lock:

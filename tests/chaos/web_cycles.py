@@ -116,8 +116,8 @@ def books(rig: Rig, tag: str) -> Books:
 class User:
     """Somebody who submits through v1, and tries again until there is an answer."""
 
-    def __init__(self, rig: Rig, name: str = "Jane Doe") -> None:
-        self._url = f"{rig.http}/api/v1"
+    def __init__(self, rig: Rig, name: str = "Jane Doe", url: str = "") -> None:
+        self._url = f"{url or rig.http}/api/v1"
         self._headers = {
             "Content-Type": "application/json",
             "Authorization": f"Bearer {rig.token(name)}",
@@ -146,9 +146,17 @@ class User:
             with urllib.request.urlopen(request, timeout=60) as reply:
                 return reply.status, json.loads(reply.read())
         except urllib.error.HTTPError as error:
-            return error.code, error.read().decode(errors="replace")
+            return error.code, text_of(error)
         except (OSError, HTTPException) as error:
             return 0, str(error)
+
+
+def text_of(error: urllib.error.HTTPError) -> str:
+    """Return what came with an error, as far as it came."""
+    try:
+        return error.read().decode(errors="replace")
+    except (OSError, HTTPException) as broken:
+        return str(broken)
 
 
 def submission(count: int, tag: str, **attributes: Any) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import random
 import socket
 import socketserver
 import threading
@@ -90,3 +91,24 @@ def test_a_cut_line_is_restored_at_its_port(proxy: TcpProxy) -> None:
     proxy.restore()
     assert proxy.port == port
     connected(proxy).close()
+
+
+def test_lost_replies_end_within_the_bytes_named_and_others_flow(proxy: TcpProxy) -> None:
+    def ask() -> bytes:
+        reply = b""
+        with (
+            socket.create_connection(("127.0.0.1", proxy.port), timeout=5) as line,
+            contextlib.suppress(ConnectionError),
+        ):
+            line.sendall(b"0123456789\n")
+            while piece := line.recv(100):
+                reply += piece
+                if reply.endswith(b"\n"):
+                    return reply
+        return reply
+
+    proxy.lose_replies(1.0, 5, random.Random(1))
+    assert all(len(ask()) < 5 for _ in range(20))
+    assert proxy.lost == 20
+    proxy.restore()
+    assert ask() == b"0123456789\n"
