@@ -189,8 +189,9 @@ class Adder:
         for verdict in verdicts:
             if verdict.PandaID in moved and verdict.target in (JobStatus.failed, JobStatus.cancelled):
                 cancel_waiting(self._task_buffer, verdict.libraries)
-        failed = [v.PandaID for v in verdicts if v.PandaID in moved and v.target is JobStatus.failed]
-        apply_retry_rules(self._task_buffer, failed, (*ADDER_SOURCES, *SERVER_SOURCES))
+        # What an event-service job has become is not what its verdict said; the rules look at those that failed only.
+        ended = [v for v in verdicts if v.PandaID in moved and (v.target is JobStatus.failed or v.event_service)]
+        apply_retry_rules(self._task_buffer, [v.PandaID for v in ended], (*ADDER_SOURCES, *SERVER_SOURCES))
 
     def _not_settled(self, taken: TakenReport, verdict: Verdict, error: Exception) -> None:
         """Fail a job whose report the database refuses for what is in it, or for a day; else try again later."""

@@ -1,6 +1,8 @@
 """Retry rules after a job has failed: what operators want done when a certain error comes.
 
 Every action changes how a task goes on. Without a task layer there is nothing to change, which the log says plainly.
+Rules are asked after the commit that failed the job: a process that dies in between loses that line of the log. An
+action that does change something belongs into that commit, and ``evaluate_retry_rules`` can be called there.
 """
 
 from __future__ import annotations

@@ -13,6 +13,7 @@ from pandaserver.jobdispatcher.Watcher import Watcher
 from pandaserver.taskbuffer.lost_jobs import heartbeat_rules
 from pandaserver.taskbuffer.retry_rules import ADDER_SOURCES
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from tests.db import event_jobs
 from tests.db.completion import adder, age, insert, job_of, put_report
 from tests.db.stages import put_job
 
@@ -73,6 +74,32 @@ def test_nobody_is_asked_about_jobs_that_did_not_fail(tbuf: TaskBuffer, caplog: 
     adder(tbuf).run()
     assert [job_of(tbuf, job_id).jobStatus for job_id in (finished, killed)] == ["finished", "cancelled"]
     assert told(caplog) == []
+
+
+@pytest.mark.parametrize(("max_attempt", "status", "asked"), [(3, "merging", 0), (-1, "failed", 1)])
+def test_a_consumer_is_asked_about_if_its_set_fails_and_not_if_it_goes_on(
+    tbuf: TaskBuffer, caplog: pytest.LogCaptureFixture, max_attempt: int, status: str, asked: int
+) -> None:
+    put_rule(tbuf, "pilotErrorCode", 1099)
+    pids = event_jobs.submit(tbuf, event_jobs.consumer(maxAttempt=max_attempt))
+    event_jobs.begin(tbuf)
+    got = event_jobs.acquire(tbuf, pids[0])
+    event_jobs.update(tbuf, got[:1])
+    event_jobs.end(tbuf, pids[0], "failed", columns={"pilotErrorCode": 1099})
+    assert job_of(tbuf, pids[0]).jobStatus == status
+    assert len(told(caplog)) == asked
+
+
+def test_a_consumer_that_fails_although_its_payload_did_not_is_asked_about(
+    tbuf: TaskBuffer, caplog: pytest.LogCaptureFixture
+) -> None:
+    put_rule(tbuf, "taskBufferErrorCode", 118)
+    (pid,) = event_jobs.submit(tbuf, event_jobs.consumer(maxAttempt=-1))
+    event_jobs.begin(tbuf)
+    event_jobs.end(tbuf, pid, "finished")
+    job = job_of(tbuf, pid)
+    assert (job.jobStatus, job.taskBufferErrorCode) == ("failed", 118)
+    assert len(told(caplog)) == 1
 
 
 def test_the_watcher_asks_with_its_own_code(tbuf: TaskBuffer, caplog: pytest.LogCaptureFixture) -> None:

@@ -141,7 +141,8 @@ def settle_output_reports(tx: Transaction, owner: str, verdicts: list[Verdict]) 
     any more changes nothing; its report goes, unless the job still lives in that attempt.
     """
     ours = set(tx.rows(OURS, ids=sorted({v.PandaID for v in verdicts}), owner=owner))
-    held = [verdict for verdict in verdicts if (verdict.PandaID, verdict.attemptNr) in ours]
+    # Jobs are locked in the order in which everybody locks them, or we would meet others in a deadlock.
+    held = sorted((v for v in verdicts if (v.PandaID, v.attemptNr) in ours), key=lambda v: v.PandaID)
     tx.change_many(
         MEASURE, [{"PandaID": v.PandaID, "attemptNr": v.attemptNr, **_values(v.measures)} for v in held if v.measures]
     )
