@@ -21,10 +21,17 @@ def is_pilot(call: Call, site: SiteSpec) -> bool:
     return call.principal.may_run_pilots or (not call.principal.is_anonymous and call.principal.dn in site.pilot_owners)
 
 
-def require_pilot(call: Call, site_name: str | None) -> None:
-    """Refuse callers who do not run pilots."""
-    if not is_pilot(call, call.sites.get(site_name or "")):
+def require_pilot(call: Call, site_name: str | None) -> str | None:
+    """Refuse callers who do not run pilots, and return the queue whose pilots a caller may only speak for."""
+    site = call.sites.get(site_name or "")
+    if not is_pilot(call, site):
         raise Forbidden(NO_ROLE, status_code=60)
+    return only_queue(call, site)
+
+
+def only_queue(call: Call, site: SiteSpec) -> str | None:
+    """Return the queue that an owner of pilots is limited to; None for a role, which holds at every queue."""
+    return None if call.principal.may_run_pilots else site.sitename
 
 
 def require_valid_token(call: Call, token: str | None, seconds: int | None) -> None:

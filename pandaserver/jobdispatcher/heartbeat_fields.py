@@ -250,8 +250,11 @@ def takes_heartbeat(handler: F) -> F:
     return handler
 
 
-def report_of(fields: Mapping[str, Any], *, rates_in_bytes: bool = False) -> StatusReport:
-    """Return the heartbeat that the bound arguments of a request mean. v1 clients give rates in bytes."""
+def report_of(fields: Mapping[str, Any], *, rates_in_bytes: bool = False, queue: str | None = None) -> StatusReport:
+    """Return the heartbeat that the bound arguments of a request mean. v1 clients give rates in bytes.
+
+    ``queue`` limits it to a job of that queue.
+    """
     if rates_in_bytes:
         fields = {name: value // 1024 if value and name in _RATE_NAMES else value for name, value in fields.items()}
     columns = dict(_columns(fields))
@@ -268,6 +271,7 @@ def report_of(fields: Mapping[str, Any], *, rates_in_bytes: bool = False) -> Sta
         stdout=fields.get("stdout") or "",
         asks_retry=code is not None and str(code).strip().startswith("-"),
         corrupted_files=tuple(_names(fields.get("corrupted_files") or "")),
+        queue=queue,
     )
 
 

@@ -10,7 +10,14 @@ from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, PilotReply, heartbeat_answer, json_answer, pilot_answer
 from pandaserver.api.parameters import Signature
 from pandaserver.api.registry import Auth, Call, Door, MaxLength, Wire, request
-from pandaserver.jobdispatcher.callers import NO_ROLE, is_pilot, require_pilot, require_valid_token, task_buffer_for
+from pandaserver.jobdispatcher.callers import (
+    NO_ROLE,
+    is_pilot,
+    only_queue,
+    require_pilot,
+    require_valid_token,
+    task_buffer_for,
+)
 from pandaserver.jobdispatcher.heartbeat_fields import report_of, takes_heartbeat
 from pandaserver.jobdispatcher.Protocol import NULL, SC_FAILED, SC_INVALID, SC_ROLE, SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest
@@ -42,9 +49,9 @@ def update_job(call: Call, **fields: Any) -> Envelope:
 
     For pilots, by role or as an owner of pilots of the queue.
     """
-    require_pilot(call, fields.get("site_name"))
+    queue = require_pilot(call, fields.get("site_name"))
     require_valid_token(call, fields.get("token"), fields.get("timeout"))
-    report = _readable_report(call, fields)
+    report = _readable_report(call, fields, queue)
     if not isinstance(report, StatusReport):
         return report
     return _answer(_logged(task_buffer_for(call, fields.get("timeout")).updateJobStatus(report), fields))
@@ -79,7 +86,8 @@ def update_jobs_bulk(
             answers[place] = taken
         else:
             readable.append((place, *taken))
-    outcomes = call.task_buffer.updateJobsInBulk([report for _, report, _ in readable]) if readable else []
+    reports = [report for _, report, _ in readable]
+    outcomes = call.task_buffer.within(call.remaining()).updateJobsInBulk(reports) if reports else []
     for (place, _, fields), outcome in zip(readable, outcomes, strict=True):
         answers[place] = _answer(_logged(outcome, fields))
     _logger.info(f"took {len(readable)} of {len(job_list)} heartbeats harvester={harvester_id}")
@@ -95,20 +103,21 @@ def _item(call: Call, item: Any) -> tuple[StatusReport, Mapping[str, Any]] | Env
     try:
         fields = _bound(call, item)
     except BadRequest as problem:
-        if call.door is Door.LEGACY:  # the historical reply has no place for the failure of one
-            named = item.get("jobId") if isinstance(item, dict) else None
-            raise BadRequest(f"updateJobsInBulk {named} failed with BadRequest {problem.message}") from problem
-        return Envelope(success=False, message=problem.message)
-    if not is_pilot(call, call.sites.get(fields.get("site_name") or "")):
+        # One that nobody can read must not keep the others from arriving: harvesters send the whole list again.
+        unread = PilotReply(SC_FAILED, {"errorDialog": problem.message})
+        return Envelope(success=False, message=problem.message, legacy=unread)
+    site = call.sites.get(fields.get("site_name") or "")
+    if not is_pilot(call, site):
         return Envelope(success=False, message=NO_ROLE, legacy=_refusal(call.accepts_json))
-    report = _readable_report(call, fields)
+    report = _readable_report(call, fields, only_queue(call, site))
     return (report, fields) if isinstance(report, StatusReport) else report
 
 
 def _bound(call: Call, item: Any) -> dict[str, Any]:
     if not isinstance(item, dict):
         raise BadRequest(f"an element of the list must be an object, got {type(item).__name__}")
-    known = _HEARTBEAT.at(call.door)  # payloads put words of their own into what harvesters send
+    # Payloads put words of their own into what harvesters send; so a token is theirs, and says nothing of the sender.
+    known = _HEARTBEAT.at(call.door)
     raw = {name: _historical(value, call.door) for name, value in item.items() if name in known}
     # A harvester repeats a heartbeat until it is taken, and forwards what the payload wrote as it is.
     return {**_HEARTBEAT.bind(call.door, raw, typed=True, forgiving=True).arguments}
@@ -119,14 +128,14 @@ def _historical(value: Any, door: Door) -> Any:
     return str(value) if door is Door.LEGACY and isinstance(value, bool) else value
 
 
-def _readable_report(call: Call, fields: Mapping[str, Any]) -> StatusReport | Envelope:
+def _readable_report(call: Call, fields: Mapping[str, Any], queue: str | None) -> StatusReport | Envelope:
     """Return the heartbeat, or the answer to one that names no job or no state; the historical door forgives both."""
     if fields["job_id"] is None:
         return _invalid("job_id is NULL")
     if fields["job_status"] not in STATES:
         _logger.warning(f"<PandaID={fields['job_id']}> reported in unknown state={fields['job_status']!r:.40}")
         return _invalid(f"Invalid job status: {fields['job_status'][:40]}")
-    return report_of(fields, rates_in_bytes=call.door is Door.V1)
+    return report_of(fields, rates_in_bytes=call.door is Door.V1, queue=queue)
 
 
 def _invalid(message: str) -> Envelope:

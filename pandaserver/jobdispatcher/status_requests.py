@@ -130,10 +130,10 @@ def update_worker_status(
 
     For pilots, by role or as an owner of pilots of the queue.
     """
-    require_pilot(call, site)
+    queue = require_pilot(call, site)
     if status not in PILOT_SAYS:
         raise BadRequest(f"Invalid pilot status {status[:40]!r}: it must be one of {', '.join(PILOT_SAYS)}")
-    said = WorkerStatus(harvester_id, worker_id, status, node_id or None)
+    said = WorkerStatus(harvester_id, worker_id, status, node_id or None, queue)
     task_buffer_for(call, timeout).updateWorkerPilotStatus(said)
     return Envelope(legacy=PilotReply(SC_SUCCESS))
 

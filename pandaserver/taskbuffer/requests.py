@@ -79,6 +79,7 @@ class StatusReport:
     stdout: str = ""
     asks_retry: bool = False  # the sign of pilotErrorCode, which is not stored
     corrupted_files: tuple[str, ...] = ()
+    queue: str | None = None  # only a job of that queue: the sender may speak for its pilots and no others
 
     @property
     def is_final(self) -> bool:
@@ -125,3 +126,4 @@ class WorkerStatus:
     worker_id: int
     status: str
     node_id: str | None = None
+    queue: str | None = None  # only a worker of that queue: the sender may speak for its pilots and no others

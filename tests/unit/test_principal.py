@@ -47,7 +47,13 @@ def test_the_id_is_the_nickname_if_there_is_one(dn: str, expected: str) -> None:
 
 @pytest.mark.parametrize(
     ("dn", "expected"),
-    [(JANE, "jdoe"), ("/O=Grid/CN=jane12/CN=proxy", "jane"), ("Jane Doe", "Jane Doe"), ("/CN=Jane Doe 5", "Jane Doe ")],
+    [
+        (JANE, "jdoe"),
+        ("/O=Grid/CN=jane12/CN=proxy", "jane"),
+        ("Jane Doe", "Jane Doe"),
+        ("/CN=Jane Doe 5", "Jane Doe "),
+        ("/CN=4711/CN=Jane Doe", "4711"),
+    ],
 )
 def test_job_kill_compares_the_first_common_name(dn: str, expected: str) -> None:
     assert first_cn(dn) == expected

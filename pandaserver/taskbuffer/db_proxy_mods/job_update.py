@@ -90,8 +90,8 @@ def _lock(tx: Transaction, ids: Sequence[int]) -> dict[int, JobRow]:
 
 
 def _take(tx: Transaction, report: StatusReport, row: JobRow | None) -> UpdateOutcome:
-    """Do what the verdict on a heartbeat says."""
-    if row is None:
+    """Do what the verdict on a heartbeat says. For a sender who is limited to a queue there are no jobs elsewhere."""
+    if row is None or report.queue not in (None, row.computingSite):
         # Metadata of a job that nobody knows is an error of the sender; without metadata it is told to stop.
         unknown = report.meta_data and tx.one(KNOWN, PandaID=report.PandaID) is None
         return _rejected(report, Reception.unknown_job if unknown else Reception.rejected)

@@ -51,7 +51,7 @@ PILOT_SAYS: Final = {
     status: f"""
     UPDATE ATLAS_PANDA.Harvester_Workers
     SET pilotStatus = :status, nodeID = COALESCE(:nodeID, nodeID), {column} = CURRENT_TIMESTAMP
-    WHERE harvesterID = :harvesterID AND workerID = :workerID
+    WHERE harvesterID = :harvesterID AND workerID = :workerID AND (:anywhere = 1 OR computingSite = :queue)
 """
     for status, column in (("started", "pilotStartTime"), ("finished", "pilotEndTime"))
 }
@@ -93,6 +93,8 @@ def update_worker_pilot_status(tx: Transaction, said: WorkerStatus) -> bool:
         nodeID=said.node_id and said.node_id[: WORKER_TEXT_LIMITS["nodeID"]],
         harvesterID=said.harvester_id,
         workerID=said.worker_id,
+        anywhere=int(said.queue is None),
+        queue=said.queue or "",
     )
     return changed > 0
 
