@@ -9,7 +9,7 @@ from typing import Final
 from pandaserver.config.panda_config import connection_settings
 from pandaserver.health.result import Result, failure, ok, skipped, warning
 from pandaserver.health.scene import Scene
-from pandaserver.srvcore.errors import Unavailable
+from pandaserver.srvcore.errors import PandaError, Unavailable
 from pandaserver.taskbuffer.schema.version import REQUIRED
 
 #: Seconds by which the clocks of database and host may differ: leases and time limits are counted by the database,
@@ -59,13 +59,14 @@ def schema(scene: Scene) -> Iterator[Result]:
 
 def durability(scene: Scene) -> Iterator[Result]:
     """What was committed survives a power failure."""
-    facts = scene.database().facts
-    if facts is None:
+    answer = scene.database()
+    if answer.facts is None:
         yield skipped("the database does not answer")
         return
-    if not facts.durability:
-        yield skipped(f"{scene.config.server.backend} does not tell")
-    for one in facts.durability:
+    if isinstance(answer.durability, PandaError):
+        yield skipped(f"{scene.config.server.backend} does not tell: {answer.durability.message}")
+        return
+    for one in answer.durability:
         if one.is_safe:
             yield ok(f"{one.name} = {one.value}")
         else:

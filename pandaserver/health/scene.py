@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 from pandaserver.config.panda_config import PandaConfig
 from pandaserver.health.asking import patient_task_buffer
 from pandaserver.srvcore.errors import PandaError
-from pandaserver.taskbuffer.db_proxy_mods.inspection import DatabaseFacts
+from pandaserver.taskbuffer.db_proxy_mods.inspection import DatabaseFacts, Durability
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +22,7 @@ class Answer:
     error: PandaError | None
     seconds: float
     asked: float  # seconds since 1970, in the middle of the call that was answered
+    durability: list[Durability] | PandaError = field(default_factory=list)  # an error: our account may not ask
 
     @property
     def refused_schema(self) -> bool:
@@ -53,6 +55,15 @@ class Scene:
                 tbuf.look_at_database()  # connecting takes its time, which would look like a wrong clock
                 before = time.time()
                 facts = tbuf.look_at_database()
-                return Answer(facts, None, time.monotonic() - started, (before + time.time()) / 2)
+                asked = (before + time.time()) / 2
+                return Answer(facts, None, time.monotonic() - started, asked, _durability(tbuf))
         except PandaError as error:
             return Answer(None, error, time.monotonic() - started, time.time())
+
+
+def _durability(tbuf: TaskBuffer) -> list[Durability] | PandaError:
+    """Ask in a call of its own, which an account without the right to look can lose without losing the rest."""
+    try:
+        return tbuf.look_at_durability()
+    except PandaError as error:
+        return error

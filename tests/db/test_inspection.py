@@ -16,7 +16,7 @@ from tests.db.crowd import put_jobs
 
 
 def test_a_database_that_keeps_its_promises(tbuf: TaskBuffer, database: ConnectionSettings) -> None:
-    found = {one.name: one for one in tbuf.look_at_database().durability}
+    found = {one.name: one for one in tbuf.look_at_durability()}
     if database.backend == "sqlite":
         assert found["synchronous"].is_safe
     else:  # the servers of the tests run without, to be quick

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -11,14 +13,20 @@ import pytest
 
 from pandacommon.pandautils.PandaUtils import naive_utcnow
 from pandaserver.health import database
+from pandaserver.health import scene as scene_module
 from pandaserver.health.result import Severity
 from pandaserver.health.scene import Answer
-from pandaserver.srvcore.errors import PandaError, Unavailable
-from pandaserver.taskbuffer.connection_settings import Secret
+from pandaserver.srvcore.errors import DatabaseError, PandaError, Unavailable
+from pandaserver.taskbuffer import schema
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings, Secret
 from pandaserver.taskbuffer.db_proxy_mods.inspection import DatabaseFacts, Durability
+from pandaserver.taskbuffer.dialects.base import Promise
+from pandaserver.taskbuffer.dialects.sqlite import SQLite
+from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.schema import check
 from pandaserver.taskbuffer.schema.check import SchemaState
 from pandaserver.taskbuffer.schema.version import REQUIRED
+from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from tests.health import found, make_scene, severities
 
 ALL = (database.reachable, database.schema, database.durability, database.clock)
@@ -29,8 +37,8 @@ def answer(
     *durability: Durability, ahead: float = 0.0, clock_is_ours: bool = False, error: PandaError | None = None
 ) -> Answer:
     now = naive_utcnow() + timedelta(seconds=ahead)
-    facts = None if error else DatabaseFacts(now, clock_is_ours, durability)
-    return Answer(facts, error, 0.1, time.time())
+    facts = None if error else DatabaseFacts(now, clock_is_ours)
+    return Answer(facts, error, 0.1, time.time(), list(durability))
 
 
 def test_a_database_that_is_not_there(tmp_path: Path) -> None:
@@ -90,7 +98,24 @@ def test_a_forgetful_database(tmp_path: Path) -> None:
 
 
 def test_a_database_that_does_not_tell(tmp_path: Path) -> None:
-    assert severities(database.durability, make_scene(tmp_path, _answer=answer())) == {Severity.skipped}
+    untold = replace(answer(), durability=DatabaseError("ORA-00942: table or view does not exist"))
+    scene = make_scene(tmp_path, _answer=untold)
+    ((severity, message),) = found(database.durability, scene)
+    assert (severity, "ORA-00942" in message) == ("skipped", True)
+    assert [severities(one, scene) for one in (database.reachable, database.clock)] == [{Severity.ok}] * 2
+
+
+def test_a_question_about_durability_that_fails_costs_no_other_answer(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(SQLite, "promises", (Promise("commit_wait", "SELECT value FROM v$parameter", ("WAIT",)),))
+    scene = make_scene(tmp_path)
+    here = ConnectionSettings("sqlite", scene.config.server.dbname)
+    schema.create_all(here)
+    tbuf = TaskBuffer(LocalBridge(here, OperationSettings()))  # in this process, where the promise is
+    monkeypatch.setattr(scene_module, "patient_task_buffer", lambda *_: contextlib.closing(tbuf))
+    assert severities(database.durability, scene) == {Severity.skipped}
+    assert [severities(one, scene) for one in (database.reachable, database.clock)] == [{Severity.ok}] * 2
 
 
 @pytest.mark.parametrize(("ahead", "severity"), [(0.1, "ok"), (-5, "warning"), (3600, "failure")])

@@ -20,10 +20,12 @@ from pandaserver.srvcore.errors import (
     Unavailable,
 )
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.db_proxy_mods.inspection import Durability, look_at_durability
 from pandaserver.taskbuffer.dialects import dialect_for, oracle
 from pandaserver.taskbuffer.dialects.oracle import OracleSession
 from pandaserver.taskbuffer.transaction import Transaction
 from pandaserver.taskbuffer.WrappedCursor import WrappedCursor
+from tests.oracle_check import complaints
 
 
 class DriverError(Exception):
@@ -53,6 +55,9 @@ class Cursor:
 
     def fetchall(self) -> list[Any]:
         return self.connection.rows
+
+    def fetchone(self) -> Any:
+        return self.connection.rows[0]
 
     def fetchmany(self, size: int) -> list[Any]:
         return self.connection.rows[:size]
@@ -189,6 +194,31 @@ def test_the_driver_of_the_site_is_used(monkeypatch: pytest.MonkeyPatch) -> None
             raise ImportError(name)
         return DRIVER
 
-    monkeypatch.setattr(oracle.importlib, "import_module", load)
+    monkeypatch.setattr("importlib.import_module", load)
     assert oracle._driver() is DRIVER
     assert asked == ["oracledb", "cx_Oracle"]
+
+
+@pytest.mark.parametrize(
+    ("value", "is_safe"),
+    [("WAIT", True), ("FORCE_WAIT", True), ("NOWAIT", False), ("IMMEDIATE,NOWAIT", False), ("BATCH", False)],
+)
+def test_a_commit_that_does_not_wait_for_the_disk_is_no_promise(
+    tx: Transaction, connection: Connection, value: str, is_safe: bool
+) -> None:
+    connection.rows = [(value,)]
+    found = look_at_durability(tx)
+    assert found[0] == Durability("commit_wait", value, is_safe)
+    assert [one.name for one in found] == ["commit_wait", "commit_write"]
+
+
+def test_oracle_would_read_the_questions_about_durability() -> None:
+    unknown = {"table V$PARAMETER", "column NAME", "column VALUE"}  # only Oracle's own catalogue has them
+    for promise in dialect_for(ConnectionSettings("oracle", "panda")).promises:
+        assert set(complaints(promise.query)) == unknown
+
+
+def test_an_account_that_may_not_ask_about_durability_hears_why(tx: Transaction, connection: Connection) -> None:
+    connection.failure.append(error("ORA-00942"))
+    with pytest.raises(DatabaseError):
+        look_at_durability(tx)

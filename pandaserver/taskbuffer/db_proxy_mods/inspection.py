@@ -45,7 +45,6 @@ class DatabaseFacts:
 
     now: datetime  # naive UTC
     clock_is_ours: bool  # it has none of its own
-    durability: tuple[Durability, ...]  # empty: it does not tell
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,16 +68,21 @@ class ExclusiveRun:
 
 @operation(timeout=10, repeatable=True)
 def look_at_database(tx: Transaction) -> DatabaseFacts:
-    """Return clock and durability of the database."""
-    dialect = tx.cursor.dialect
+    """Return what the clock of the database says."""
+    return DatabaseFacts(tx.now(), tx.cursor.dialect.clock_is_ours)
+
+
+@operation(timeout=10, repeatable=True)
+def look_at_durability(tx: Transaction) -> list[Durability]:
+    """Return on what it depends whether commits last. An account that may not ask gets a DatabaseError."""
     found = []
-    for promise in dialect.promises:
+    for promise in tx.cursor.dialect.promises:
         tx.run(lambda query=promise.query: tx.cursor.execute_native(query))  # type: ignore[misc]
         row = tx.cursor.fetchone()
         if row is not None:  # else this version of the server does not have it
             value = str(row[-1])
             found.append(Durability(promise.name, value, value in promise.safe))
-    return DatabaseFacts(tx.now(), dialect.clock_is_ours, tuple(found))
+    return found
 
 
 @operation(timeout=10, repeatable=True)

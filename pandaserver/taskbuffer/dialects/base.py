@@ -110,7 +110,7 @@ class Dialect(ABC):
     FUNCTIONS: ClassVar[Mapping[str, str]] = {}
     #: Text after LIKE without ESCAPE, where a backslash would otherwise escape.
     no_escape: ClassVar[str] = ""
-    #: What to look at before trusting a commit; empty where only the DBA can see it.
+    #: What to look at before trusting a commit.
     promises: ClassVar[tuple[Promise, ...]] = ()
 
     def __init__(self, settings: ConnectionSettings) -> None:

@@ -17,12 +17,13 @@ from pandaserver.srvcore.errors import (
     PandaError,
     Unavailable,
 )
-from pandaserver.taskbuffer.dialects.base import Dialect, Session, claim_query
+from pandaserver.taskbuffer.dialects.base import Dialect, Promise, Session, claim_query
 from pandaserver.taskbuffer.dialects.statement import Gap
 
 if TYPE_CHECKING:
     from pandaserver.taskbuffer.transaction import Transaction
 
+_PARAMETER: Final = "SELECT NVL(UPPER(REPLACE(value, ' ')), 'WAIT') FROM v$parameter WHERE name = '{}'"
 _EMPTY: Final = "(SELECT NULL FROM DUAL WHERE 1 = 0)"
 
 
@@ -30,6 +31,11 @@ class Oracle(Dialect):
     """Canonical SQL to Oracle. A schema is a user; names that are not quoted fold to upper case."""
 
     backend = "oracle"
+    # Needs SELECT on V_$PARAMETER. Without a value Oracle waits; the older parameter rules where it is set.
+    promises = (
+        Promise("commit_wait", _PARAMETER.format("commit_wait"), ("WAIT", "FORCE_WAIT")),
+        Promise("commit_write", _PARAMETER.format("commit_write"), ("WAIT", "IMMEDIATE,WAIT", "BATCH,WAIT")),
+    )
     now = "SYS_EXTRACT_UTC(SYSTIMESTAMP)"
 
     def bind(self, name: str) -> str:
