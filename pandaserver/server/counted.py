@@ -11,8 +11,8 @@ from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.config.panda_config import PandaConfig
 from pandaserver.daemons.locations import status_file
 from pandaserver.daemons.status import MasterStatus, read_status
+from pandaserver.server.assembly import create_application
 from pandaserver.server.metrics_page import WithMetrics, Wsgi
-from pandaserver.server.panda import create_application
 from pandaserver.server.web_services import make_pool
 from pandaserver.srvcore.caching import CachedObject
 from pandaserver.srvcore.errors import PandaError

@@ -11,7 +11,7 @@ from typing import Any
 from pandaserver.api.openapi import openapi_document
 from pandaserver.api.parameters import Door, Parameter
 from pandaserver.api.registry import REGISTRY, Route
-from pandaserver.server.panda import HANDLERS
+from pandaserver.server.assembly import HANDLERS
 
 _INTRODUCTION = """\
 # Requests

@@ -13,6 +13,7 @@ from werkzeug.test import Client
 from pandaserver.config.panda_config import PandaConfig, load
 from pandaserver.server import panda
 from pandaserver.server.application import Application
+from pandaserver.server.assembly import create_application
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from tests.api.callers import USER
 
@@ -36,7 +37,7 @@ def configured(directory: Path, name: str) -> PandaConfig:
 
 @pytest.fixture
 def application(configuration: PandaConfig) -> Iterator[Application]:
-    made = panda.create_application(configuration)
+    made = create_application(configuration)
     yield made
     made.close()
 
@@ -48,7 +49,7 @@ def test_a_request_reaches_the_database_through_a_child(application: Application
 
 
 def test_without_a_database_the_server_is_alive_and_says_what_is_wrong(tmp_path: Path) -> None:
-    application = panda.create_application(configured(tmp_path, "/nowhere/panda.sqlite3"))
+    application = create_application(configured(tmp_path, "/nowhere/panda.sqlite3"))
     try:
         client = Client(application)
         assert client.get("/server/panda/isAlive", environ_overrides=USER).text == "alive=yes"

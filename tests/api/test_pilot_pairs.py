@@ -43,7 +43,7 @@ def issuer(source: str, /, *, seconds: float, most: int, form: bytes | None = No
 
 @pytest.fixture
 def server(make_client: MakeClient, tbuf: TaskBuffer, services: FakeServices, tmp_path: Path) -> Client:
-    import pandaserver.server.panda as entry
+    import pandaserver.server.assembly as entry
 
     for module in entry.HANDLERS:
         __import__(module)
@@ -65,20 +65,7 @@ def server(make_client: MakeClient, tbuf: TaskBuffer, services: FakeServices, tm
 def test_a_request_is_answered_as_its_golden_pair_says(
     pair: pairs.Pair, server: Client, tbuf: TaskBuffer, settings: ServerSettings
 ) -> None:
-    shared = pairs.arrange(
-        {k: v for k, v in pair.case.get("given", {}).items() if k != "jobs"}, tbuf, settings.cache_dir
-    )
-    wrong = []
-    for body, accepts_json in pair.ways():
-        per_way = {k: v for k, v in pair.case.get("given", {}).items() if k in ("jobs", "logs")}
-        named = shared | pairs.arrange(per_way, tbuf, settings.cache_dir)
-        for before in pair.case.get("after", ()):
-            first = pairs.Pair(pair.path, pair.door, pair.verb, {**pair.case, "send": before})
-            pairs.send(server, first, named, body, accepts_json)
-        reply = pairs.send(server, pair, named, body, accepts_json)
-        problem = pairs.mismatch(reply, pair.expected(accepts_json), named)
-        if problem:
-            wrong.append(f"{body}, accepts_json={accepts_json}: {problem}")
+    wrong = pairs.wrong_ways(pair, server, tbuf, settings.cache_dir)
     assert not wrong, "\n".join(wrong)
 
 

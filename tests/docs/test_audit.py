@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pandaserver.api.registry import REGISTRY, Auth, Route
-from pandaserver.server.panda import HANDLERS
+from pandaserver.server.assembly import HANDLERS
 from pandaserver.taskbuffer.db_proxy_mods import audit
 from pandaserver.taskbuffer.operation import Operation, operation
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
