@@ -12,9 +12,12 @@ from pandaserver.taskbuffer.client_jobs import read_ids
 from pandaserver.userinterface.task_layer import (
     DATABASE_ERROR,
     ROLE_MISSING,
-    listed,
+    SERVER_ERROR,
+    as_list,
+    of_role,
     said,
     text_failed,
+    unless_installed,
     without_task_layer,
 )
 
@@ -132,8 +135,8 @@ def reassign_global_share(
     method="POST",
     auth=Auth.PRODUCTION,
     answer=json_answer,
-    refused=listed(ROLE_MISSING),
-    failed=listed(1),
+    refused=as_list(of_role(ROLE_MISSING)),
+    failed=as_list(unless_installed(102, SERVER_ERROR)),
 )
 def enable_jumbo_jobs(
     call: Call,

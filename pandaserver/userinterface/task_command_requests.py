@@ -12,8 +12,10 @@ from pandaserver.userinterface.task_layer import (
     SUBMISSION_ERROR,
     command_failed,
     json_object,
+    of_role,
     optional_json_object,
     said,
+    unless_installed,
     without_task_layer,
 )
 
@@ -215,8 +217,8 @@ def reactivate_task(
     method="POST",
     auth=Auth.PRODUCTION,
     answer=pickle_answer,
-    refused=said(3),
-    failed=said(4),
+    refused=of_role(3),
+    failed=unless_installed(4, None),
 )
 def increase_attempts(
     call: Call,
@@ -224,7 +226,7 @@ def increase_attempts(
     increase: Annotated[int, Wire("increasedNr"), AtLeast(0), "attempts more"],
 ) -> None:
     """Give the input of a task more attempts."""
-    without_task_layer()
+    without_task_layer(None)
 
 
 @request(v1="task/enable_job_cloning", legacy=None, method="POST", auth=Auth.PRODUCTION)

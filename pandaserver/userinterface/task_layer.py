@@ -39,6 +39,21 @@ def command_failed(message: str) -> tuple[Any, str]:
     return NOT_AN_INTEGER if _BAD_TASK in message else SERVER_ERROR, message
 
 
+def of_role(code: int) -> Callable[[str], tuple[int, str]]:
+    """Return how a method refuses that has a code for a missing role: that one, or the code of no credentials."""
+    return lambda message: (code if "production role" in message else NOT_SECURE, message)
+
+
+def unless_installed(code: int, otherwise: Any) -> Callable[[str], tuple[Any, str]]:
+    """Return how a method refuses a bad argument, with that code, and says that there is no task layer, otherwise."""
+    return lambda message: (otherwise if message == NOT_INSTALLED else code, message)
+
+
+def as_list(say: Callable[[str], tuple[Any, str]]) -> Callable[[str], list[Any]]:
+    """Return the same for replies in JSON."""
+    return lambda message: list(say(message))
+
+
 def listed(code: Any) -> Callable[[str], list[Any]]:
     """Return the same as a list, for replies in JSON."""
     return lambda message: [code, message]

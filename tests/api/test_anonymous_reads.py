@@ -12,8 +12,13 @@ READS = {
     "getStatus": ("getJobStates", {"ids": "1"}),
     "checkJobStatus": ("checkJobStates", {"ids": "1"}),
     "getJobStatus": ("peekJobs", {"ids": "[1]", "no_pickle": "True"}),
+    "getUserJobMetadata": ("getUserJobMetadata", {"jediTaskID": "1"}),
+    "getScriptOfflineRunning": ("getFullJobStatus", {"pandaID": "1"}),
     "getPandaIDsWithTaskID": ("getPandaIDsWithTaskID", {"jediTaskID": "1"}),
 }
+
+#: What the database answers, unless it is an empty list.
+ANSWERS = {"getUserJobMetadata": {}, "getFullJobStatus": [None]}
 
 
 @pytest.mark.parametrize("name", READS)
@@ -22,7 +27,7 @@ def test_reading_can_be_closed_to_callers_without_credentials(
 ) -> None:
     declared_requests()
     asked, fields = READS[name]
-    task_buffer.answers[asked] = []
+    task_buffer.answers[asked] = ANSWERS.get(asked, [])
     url = f"/server/panda/{name}"
     make_client(anonymous_reads=False).post(url, data=fields)
     assert task_buffer.called(asked) == []
