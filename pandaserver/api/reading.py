@@ -108,7 +108,9 @@ def read_request(environ: Mapping[str, Any], door: Door, limits: Limits) -> Raw:
         case "multipart/form-data":
             pairs = _multipart(stream, environ, options, limits)
         case "" | "application/x-www-form-urlencoded":
-            pairs = _form_pairs(_expanded(stream, environ, limits), "the body")
+            # Old clients send bytes of any encoding. What they stand in decides whether that matters: see `Lenient`.
+            errors = "surrogateescape" if door is Door.LEGACY else "strict"
+            pairs = _form_pairs(_expanded(stream, environ, limits), "the body", errors)
         case other if stream.length:
             raise BadRequest(f"a body of type {other[:100]!r} cannot be read; send JSON or a form")
         case _:
@@ -120,11 +122,12 @@ def read_request(environ: Mapping[str, Any], door: Door, limits: Limits) -> Raw:
 # ---- forms -----------------------------------------------------------------------------------------------------------
 
 
-def _form_pairs(data: bytes, place: str) -> list[tuple[str, Any]]:
+def _form_pairs(data: bytes, place: str, errors: str = "strict") -> list[tuple[str, Any]]:
     if not data:
         return []
     try:
-        return list(parse_qsl(data.decode(), keep_blank_values=True, errors="strict", max_num_fields=_MAX_FIELDS))
+        text = data.decode(errors=errors)
+        return list(parse_qsl(text, keep_blank_values=True, errors=errors, max_num_fields=_MAX_FIELDS))
     except UnicodeDecodeError as problem:
         raise BadRequest(f"{_undecodable(data)} in {place} is not valid UTF-8") from problem
     except ValueError as problem:

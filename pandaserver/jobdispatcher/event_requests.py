@@ -246,7 +246,7 @@ def get_event_range_statuses(
     """
     refuse_anonymous_readers(call)
     ids = [item["job"] for item in job_task_ids[:MOST_JOBS]]
-    states = call.task_buffer.getEventRangeStates([n for n in ids if 0 <= n < 2**63])
+    states = call.task_buffer.within(call.remaining()).getEventRangeStates([n for n in ids if 0 <= n < 2**63])
     found = {str(n): dict(_told(states.get(n, {}))) for n in ids}
     return Envelope(found, legacy=Text(json.dumps(found)))
 

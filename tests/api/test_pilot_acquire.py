@@ -175,7 +175,7 @@ def test_the_label_and_the_queue_say_which_jobs(
     selection: Selection,
 ) -> None:
     task_buffer.answers["loadSites"] = sites(**queue)
-    fields = {"prodSourceLabel": label, "computingElement": element, "jobType": job_type}
+    fields: dict[str, Any] = {"prodSourceLabel": label, "computingElement": element, "jobType": job_type}
     with_json(server, "getJob", siteName="TEST_PQ", **{k: v for k, v in fields.items() if v is not None})
     assert request_of(task_buffer).selection is selection
 

@@ -257,6 +257,21 @@ def test_odd_text_costs_no_heartbeat(
     assert dict(report_of(task_buffer).columns) == columns
 
 
+def test_bytes_of_another_encoding_cost_no_final_report(server: Client, task_buffer: FakeTaskBuffer) -> None:
+    """Pilots of Python 2 send what they read in the payload's log as it is."""
+    body = b"jobId=1&state=failed&pilotErrorDiag=caf%E9&node=wn\xff&xml=%7B%7D"
+    reply = server.post(
+        "/server/panda/updateJob",
+        data=body,
+        content_type="application/x-www-form-urlencoded",
+        environ_overrides=PRODUCTION,
+    )
+    assert reply.text == "StatusCode=0&command=NULL"
+    report = report_of(task_buffer)
+    assert dict(report.columns) == {"pilotErrorDiag": "caf?", "modificationHost": "wn?"}
+    assert report.output_report == "{}"
+
+
 REPORTS = [
     ('{"a\0": 1}', '{"a\N{REPLACEMENT CHARACTER}": 1}'),
     ({"a": {"guid": "x"}}, '{"a": {"guid": "x"}}'),
@@ -341,11 +356,24 @@ def test_a_role_is_asked_for_job_by_job_in_an_old_bulk(server: Client, task_buff
     assert task_buffer.called("updateJobsInBulk") == []
 
 
-def test_an_unreadable_item_fails_an_old_bulk(server: Client) -> None:
-    jobs = json.dumps([{"jobId": 7}])
-    [worked, text] = with_json(server, "updateJobsInBulk", PRODUCTION, jobList=jobs)
-    assert not worked
-    assert text.startswith("updateJobsInBulk 7 failed with ")
+@pytest.mark.parametrize("odd", [{"jobId": 7}, {"state": "running"}, {"jobId": "x", "state": "running"}, [1], None])
+def test_an_item_that_nobody_can_read_does_not_keep_the_others_from_arriving(
+    server: Client, task_buffer: FakeTaskBuffer, odd: Any
+) -> None:
+    """A harvester sends the whole list again, in the same order, until each of its jobs has been taken."""
+    jobs = json.dumps([odd, {"jobId": 8, "state": "running"}])
+    [worked, [unread, taken]] = with_json(server, "updateJobsInBulk", PRODUCTION, jobList=jobs)
+    assert (worked, json.loads(taken["content"])) == (True, {"StatusCode": 0, "command": "NULL"})
+    assert json.loads(unread["content"])["StatusCode"] == 30
+    [[[report]]] = task_buffer.called("updateJobsInBulk")
+    assert report.PandaID == 8
+
+
+def test_a_token_that_a_payload_wrote_is_nobodys_credential(server: Client, task_buffer: FakeTaskBuffer) -> None:
+    jobs = json.dumps([{"jobId": 1, "state": "running", "token": "of the payload"}])
+    [_, [item]] = with_json(server, "updateJobsInBulk", PRODUCTION, jobList=jobs)
+    assert json.loads(item["content"])["StatusCode"] == 0
+    assert task_buffer.called("isPilotToken") == []
 
 
 def test_a_payload_lives_from_start_to_end(make_client: MakeClient, tbuf: TaskBuffer) -> None:
