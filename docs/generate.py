@@ -22,19 +22,34 @@ GENERATED: Final[Mapping[str, str]] = {
     "templates/panda_server.cfg.rpmnew": "pandaserver.config.generate:server_template",
 }
 
+#: File of which a part is generated -> function that returns that part. The rest is written by hand.
+PARTS: Final[Mapping[str, str]] = {"docs/identity.md": "pandaserver.server.access_page:access_table"}
+
+BEGIN, END = "<!-- generated from here on: run make docs -->\n", "<!-- written by hand from here on -->\n"
+
 
 def generated(file: str) -> str:
     """Return what the code says that the file contains."""
-    module, _, function = GENERATED[file].partition(":")
+    if file not in PARTS:
+        return _made(GENERATED[file])
+    head, begin, rest = (ROOT / file).read_text("utf-8").partition(BEGIN)
+    _, end, tail = rest.partition(END)
+    if not begin or not end:
+        raise ValueError(f"{file} lost the marks between which its generated part stands")
+    return f"{head}{BEGIN}\n{_made(PARTS[file])}\n{END}{tail}"
+
+
+def _made(source: str) -> str:
+    module, _, function = source.partition(":")
     text = getattr(importlib.import_module(module), function)()
     if not isinstance(text, str):
-        raise TypeError(f"{GENERATED[file]} does not return text")
+        raise TypeError(f"{source} does not return text")
     return text.rstrip("\n") + "\n"
 
 
 def outdated() -> list[str]:
     """Return the files that differ from what the code says."""
-    return [file for file in GENERATED if not _is_current(ROOT / file, generated(file))]
+    return [file for file in (*GENERATED, *PARTS) if not _is_current(ROOT / file, generated(file))]
 
 
 def main(argv: Sequence[str]) -> int:

@@ -159,7 +159,7 @@ def lay_files(cache: Path, keys: Path, proxies: Path, tokens: Path) -> None:
     (keys / "private").write_text(MARKS["key"])
     (proxies / proxy_name(JANES_DN, "")).write_text(MARKS["proxy"])
     (proxies / proxy_name(PETRA, "")).write_text("a proxy of the caller's own")
-    client = {"client_id": "c", "secret": "s", "endpoint": "https://issuer.test/token", "use_token_key": False}
+    client = {"client_id": "c", "secret": "s", "endpoint": "https://issuer.example.org/token", "use_token_key": False}
     tokens.write_text(json.dumps({"pilots": client}))
 
 

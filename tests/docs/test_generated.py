@@ -34,7 +34,7 @@ def _generator() -> ModuleType:
 GENERATE = _generator()
 
 
-@pytest.mark.parametrize("file", GENERATE.GENERATED)
+@pytest.mark.parametrize("file", [*GENERATE.GENERATED, *GENERATE.PARTS])
 def test_a_generated_file_is_current(file: str) -> None:
     assert (ROOT / file).read_text("utf-8") == GENERATE.generated(file), "run make docs"
 
@@ -42,9 +42,13 @@ def test_a_generated_file_is_current(file: str) -> None:
 def test_an_outdated_file_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(GENERATE, "ROOT", tmp_path)
     monkeypatch.setattr(GENERATE, "GENERATED", {"states.md": "pandaserver.taskbuffer.states_page:states_page"})
+    monkeypatch.setattr(GENERATE, "PARTS", {"page.md": "pandaserver.server.access_page:access_table"})
+    (tmp_path / "page.md").write_text(f"before\n{GENERATE.BEGIN}old\n{GENERATE.END}after\n")
     assert GENERATE.main(["--check"]) == 1
     assert GENERATE.main([]) == 0
     assert GENERATE.main(["--check"]) == 0
+    page = (tmp_path / "page.md").read_text()
+    assert (page.startswith("before\n"), page.endswith("after\n"), "`job/kill`" in page) == (True, True, True)
 
 
 @pytest.mark.parametrize("settings", [ServerSettings, DaemonSettings, LoggerSettings])
