@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings
+from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.JobSpec import JobSpec
 from pandaserver.taskbuffer.kill import CODES, Killer, KillRequest
 from pandaserver.taskbuffer.states import JobStatus
 from pandaserver.taskbuffer.submission import Submission, Submitter
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from tests.db.stages import put_job
+from tests.db.transactions import transaction
 from tests.factories import make_job
 
 JANE = Killer(dn="/CN=Jane Doe", name="Jane Doe")
@@ -176,3 +181,28 @@ def test_peek_describes_unknown_jobs_as_none(tbuf: TaskBuffer) -> None:
     assert [job.PandaID if job else None for job in tbuf.peekJobs([987654321, known, known])] == [None, known, known]
     assert tbuf.getPandaIDsWithTaskID(5) == [known]
     assert JobStatus(job_of(tbuf, known).jobStatus or "") is JobStatus.defined
+
+
+@pytest.mark.parametrize(
+    ("meanwhile", "becomes"), [("UPDATE ATLAS_PANDA.jobsActive4 SET nEvents = 1", None), (None, JobStatus.defined)]
+)
+def test_a_kill_waits_for_whoever_holds_a_job_and_finds_it_wherever_it_went(
+    tbuf: TaskBuffer,
+    database: ConnectionSettings,
+    requires: Callable[[str], None],
+    meanwhile: str | None,
+    becomes: JobStatus | None,
+) -> None:
+    requires("row_locks")
+    job_id = put_job(tbuf, "activated")
+    with ThreadPoolExecutor(1) as pool, transaction(database) as other:
+        if meanwhile:
+            other.change(meanwhile)
+        if becomes:
+            assert move_jobs(other, [job_id], becomes, by="reassignJobs") == [job_id]
+        answer = pool.submit(kill, tbuf, job_id)
+        with pytest.raises(TimeoutError):
+            answer.result(0.3)
+        other.cursor.session.commit()
+        assert answer.result(10) == [True]
+    assert job_of(tbuf, job_id).jobStatus == "cancelled"

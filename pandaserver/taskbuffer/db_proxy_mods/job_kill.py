@@ -17,15 +17,15 @@ from pandaserver.taskbuffer.transaction import Transaction
 
 _FACTS: Final = "PandaID, jobStatus, prodUserID, prodSourceLabel, workingGroup, commandToPilot, eventService"
 
-#: A row that a heartbeat holds is not waited for: the call loses the race and runs again.
+#: A row that a heartbeat holds is waited for: of many jobs, somebody holds one at any moment.
 LOCK: Final = {
-    table: f"SELECT {_FACTS} FROM ATLAS_PANDA.{table} WHERE PandaID IN (:ids[]) ORDER BY PandaID FOR UPDATE NOWAIT"
+    table: f"SELECT {_FACTS} FROM ATLAS_PANDA.{table} WHERE PandaID IN (:ids[]) ORDER BY PandaID FOR UPDATE"
     for table in (DEFINED, ACTIVE)
 }
 
 LOCK_FAILED: Final = f"""
     SELECT {_FACTS} FROM ATLAS_PANDA.jobsArchived4
-    WHERE PandaID IN (:ids[]) AND jobStatus = 'failed' ORDER BY PandaID FOR UPDATE NOWAIT
+    WHERE PandaID IN (:ids[]) AND jobStatus = 'failed' ORDER BY PandaID FOR UPDATE
 """
 
 #: Jobs that a pilot has acknowledged but not begun end where they start.
@@ -35,6 +35,10 @@ NEVER_BEGUN: Final = Sql(
 
 #: Jobs that one call kills at most, so that rows are not held for long.
 CHUNK: Final = 500
+
+
+#: Where live jobs are looked for. One that is set up again while we wait for its row goes back to the first place.
+_PLACES: Final = (DEFINED, ACTIVE, DEFINED)
 
 
 @operation(timeout=60)
@@ -47,8 +51,9 @@ def kill_jobs(tx: Transaction, request: KillRequest) -> list[bool]:
     killed: set[int] = set()
     if request.code == kill.RETRIED:
         killed |= _mark_retried(tx, request, _targets(tx.rows(LOCK_FAILED, ids=wanted)))
-    for table in (DEFINED, ACTIVE):
-        targets = _targets(tx.rows(LOCK[table], ids=wanted))
+    for table in _PLACES:
+        targets = _targets(tx.rows(LOCK[table], ids=wanted)) if wanted else []
+        wanted = sorted(set(wanted) - {job.PandaID for job in targets})
         allowed = [
             job
             for job in targets

@@ -46,7 +46,7 @@ LOCK: Final = {
     SELECT PandaID, jobStatus, prodUserID, prodSourceLabel, workingGroup, commandToPilot, eventService,
         relocationFlag, jediTaskID, computingSite, COALESCE(attemptNr, 0)
     FROM ATLAS_PANDA.{table}
-    WHERE PandaID IN (:ids[]) ORDER BY PandaID FOR UPDATE NOWAIT
+    WHERE PandaID IN (:ids[]) ORDER BY PandaID FOR UPDATE
 """
     for table in (DEFINED, ACTIVE)
 }
