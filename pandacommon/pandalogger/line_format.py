@@ -29,7 +29,7 @@ class LineFormatter(logging.Formatter):
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the line without a traceback."""
-        line = super().formatMessage(record)
+        line = _one_line(super().formatMessage(record))
         serving = _serving(record)
         return f"{line} request_id={serving}" if serving else line
 
@@ -61,6 +61,13 @@ class JsonFormatter(logging.Formatter):
 def hide_credentials(text: str) -> str:
     """Return the text with bearer tokens replaced."""
     return _CREDENTIAL.sub(lambda found: f"{found[1]} <hidden>" if found[1] else "<hidden>", text)
+
+
+def _one_line(text: str) -> str:
+    """Return text that has words of callers in it without a way for them to begin a line of their own."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def _serving(record: logging.LogRecord) -> str:

@@ -225,6 +225,13 @@ def test_a_traceback_follows_its_line(configure: Configure) -> None:
     assert lines[-1] == "ValueError: broken"
 
 
+def test_nobody_writes_a_second_line_with_what_they_send(configure: Configure) -> None:
+    logs = configure()
+    PandaLogger.getLogger("Forged").info("node=a\nb\r\x1b[2J\u2028\udcff é")
+    [line] = (logs / "panda-Forged.log").read_text().splitlines()
+    assert line.endswith("node=a\\nb\\r\\x1b[2J\\u2028\\udcff é")
+
+
 @pytest.mark.parametrize(
     "message",
     [
