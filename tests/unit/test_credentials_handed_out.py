@@ -109,7 +109,7 @@ def test_an_issuer_that_gives_nothing_is_named(config: Path) -> None:
     replies: list[Any] = [{}, [], {"access_token": ""}, {"access_token": 1}]
     for reply in replies:
         tokens = AccessTokens(config, fetch=lambda *_, reply=reply, **__: reply)
-        with pytest.raises(ExternalError, match="https://iam.example/token: the answer has no access_token"):
+        with pytest.raises(ExternalError, match=r"https://iam\.example/token: the answer has no access_token"):
             tokens.token(tokens.client("c"))
 
 
