@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import re
 from collections.abc import Iterable
 
 from pandacommon.liveconfigparser.ini import Sections, Value
@@ -36,6 +37,8 @@ def _check_server(server: ServerSettings, given: dict[str, Value]) -> Iterable[F
             ipaddress.ip_network(network)
         except ValueError as error:
             yield _error(given, "server", "metrics_networks", str(error), "write networks such as 10.1.0.0/16")
+    if not re.fullmatch(r"\d+\.\d+\.\d+", server.client_version):
+        yield _error(given, "server", "client_version", "is no version that clients understand", "write N.N.N")
     if server.token_authType is TokenAuth.scitokens:
         message = "scitokens are not supported yet, so no token is accepted"
         yield _finding(Severity.warning, given, "server", "token_authType", message, "use oidc")

@@ -103,6 +103,7 @@ def test_a_password_does_not_show_in_the_printed_settings(place: Place) -> None:
         ("main_vo = 100%", "a single % is not a value", "write %% for a percent sign"),
         ("dbport = 1\ndbport = 2", "appears twice, first in line 7", "remove one of the two"),
         ("schemaJEDI = X", "must be schemaPANDA, as both kinds of tables are read together", ""),
+        ("client_version = 1.6", "is no version that clients understand", "write N.N.N"),
         ("adder_plugins = atlas:x", "'atlas:x' is not a plug-in", "write vo[|vo...]:module:Class[:group]"),
     ],
 )
