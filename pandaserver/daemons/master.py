@@ -49,10 +49,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     if account is not None and pidfile is not None:
         pidfile.give_to(account.uid, account.gid)
-    if options.foreground:
-        _become(account, config.daemon.umask)
-    else:
-        _detach(account, config.daemon.umask, pidfile)
+    if not options.foreground:
+        _detach(pidfile)
+    _become(account, config.daemon.umask)
     return _run(config, pidfile)
 
 
@@ -97,14 +96,11 @@ def _become(account: Account | None, umask: int) -> None:
         os.setuid(account.uid)
 
 
-def _detach(account: Account | None, umask: int, pidfile: PidFile | None) -> None:
+def _detach(pidfile: PidFile | None) -> None:
     from daemon import DaemonContext  # only where it is used; systemd hosts need not have it
 
+    # The account stays: with initgroups python-daemon leaves the group as it is, and that would be root's.
     DaemonContext(
-        uid=None if account is None else account.uid,
-        gid=None if account is None else account.gid,
-        initgroups=account is not None,
-        umask=umask,
         detach_process=True,
         files_preserve=[] if pidfile is None else [pidfile.descriptor],
         stdout=sys.stdout,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import shutil
@@ -311,10 +312,12 @@ def test_root_becomes_the_service_account(connection: ConnectionSettings, foregr
         try:
             master = psutil.Process(daemon.start().pid) if foreground else daemon.detach()
             wait_until(lambda: bool(daemon.starts("a")))
-            nobody = pwd.getpwnam("nobody").pw_uid
-            assert {master.uids().real, *(psutil.Process(pid).uids().real for pid in daemon.workers_of(master))} == {
-                nobody
-            }
+            nobody, nogroup = pwd.getpwnam("nobody").pw_uid, grp.getgrnam("nogroup").gr_gid
+            everybody = [master, *map(psutil.Process, daemon.workers_of(master))]
+            assert {one.uids() for one in everybody} == {(nobody,) * 3}
+            assert {one.gids() for one in everybody} == {(nogroup,) * 3}
+            groups = Path(f"/proc/{master.pid}/status").read_text().partition("Groups:")[2].splitlines()[0].split()
+            assert "0" not in groups
             assert stat.S_IMODE(daemon.events_path.stat().st_mode) == 0o640
             master.terminate()
             wait_until(lambda: is_gone(master.pid))
