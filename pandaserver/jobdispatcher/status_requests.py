@@ -11,6 +11,7 @@ from pandaserver.api.registry import (
     AlsoText,
     Auth,
     Call,
+    Lenient,
     Wire,
     comma_separated,
     refuse_anonymous_readers,
@@ -124,7 +125,7 @@ def update_worker_status(
     status: Annotated[str, "started or finished"],
     site: Annotated[str | None, Wire(only="legacy"), "queue"] = None,
     timeout: Annotated[int | None, "seconds that the caller waits"] = 60,
-    node_id: Annotated[str | None, "worker node"] = None,
+    node_id: Annotated[str | None, Lenient, "worker node"] = None,
 ) -> Envelope:
     """Record the beginning or end of a pilot on its worker; a worker that nobody knows is no error.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from werkzeug.test import Client
 
@@ -73,6 +75,17 @@ def test_what_is_wrong_about_a_worker_is_plain_text(server: Client) -> None:
     assert refusal.status_code == 200
     assert "StatusCode" not in refusal.text
     assert not v1(server, "pilot/update_worker_status", worker_id=1, harvester_id="hv1", status="resting")["success"]
+
+
+@pytest.mark.parametrize("node", ["wn\0", ["wn"], 7])
+def test_no_name_of_a_node_keeps_a_pilot_from_telling_that_it_began(
+    server: Client, tbuf: TaskBuffer, node: Any
+) -> None:
+    worker = {"harvesterID": "hv1", "workerID": 42, "lastUpdate": "now", "status": "running"}
+    insert(tbuf, "PANDA.Harvester_Workers", worker)
+    fields = {"workerID": "42", "harvesterID": "hv1", "site": "TEST_PQ", "status": "started", "node_id": node}
+    assert stack_a(server, "updateWorkerPilotStatus", fields).text == "StatusCode=0"
+    assert query(tbuf, "SELECT pilotStatus FROM ATLAS_PANDA.Harvester_Workers") == [("started",)]
 
 
 def test_an_owner_of_pilots_tells_of_workers_of_that_queue(server: Client, tbuf: TaskBuffer) -> None:
