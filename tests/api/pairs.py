@@ -1,13 +1,18 @@
 """Golden pairs: what is given, what is sent and what comes back, written by hand from the description of the protocol.
 
-A file of pairs names a request at its doors and lists cases. Each case is sent in every way that clients have: as a
-form, as JSON, as JSON that is compressed with and without saying so; and where the historical door has two forms of
-replies, with and without asking for JSON.
+A file of pairs names a request at its doors and lists cases of both, or lists cases that name door and path. Each case
+is sent in every way that clients have: as a form, as JSON, as JSON that is compressed with and without saying so; and
+where the historical door has two forms of replies, with and without asking for JSON.
+
+What is sent as ``{"pickle": text}`` is a pickle of the Python value that the text is.
 
 In a case ``{name}`` stands for what was ``given``: ``{job}`` is the PandaID of the job, ``{jobtext}`` the same as text,
 ``{token}`` a pilot token. A reply is ``text``, or the words of a form (``form``), or a document (``json``, or ``has``,
 which may have more); within them ``{"~": text}`` matches what begins so, ``{"*": true}`` anything, and
 ``"*rest": true`` says that there is more.
+
+A reply may also be a pickle, see pickled.py: ``pickle`` is the value as Python writes it in a text, or as a document
+has it, which knows no tuples; ``jobs`` describes jobs.
 """
 
 from __future__ import annotations
@@ -25,21 +30,28 @@ from urllib.parse import parse_qsl, urlencode
 from werkzeug.test import Client, TestResponse
 
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from tests.api import pickled
 from tests.api.callers import LIMITED, PILOT, PRODUCTION, USER
 from tests.db.crowd import insert
 from tests.db.stages import put_job
 
-PAIRS: Final = Path(__file__).parents[1] / "golden" / "pilot" / "pairs"
+GOLDEN: Final = Path(__file__).parents[1] / "golden"
+PILOTS: Final = GOLDEN / "pilot" / "pairs"
+USERS: Final = GOLDEN / "user"
 
 CALLERS: Final[dict[str, dict[str, str]]] = {
     "pilot": PILOT,
     "production": PRODUCTION,
     "user": USER,
     "limited": LIMITED,
+    "other": {"SSL_CLIENT_S_DN": "/DC=org/CN=John Roe"},
     "nobody": {},
 }
 
 DOORS: Final = {"legacy": "/server/panda/", "v1": "/api/v1/"}
+
+#: What is given anew for each way to send a case.
+_PER_WAY: Final = ("jobs", "metadata", "logs")
 
 #: Ways in which a body can travel.
 BODIES: Final = ("json", "gzip, not said", "gzip", "form")
@@ -62,7 +74,7 @@ class Pair:
         bodies: tuple[str, ...] = ("query",) if self.verb == "GET" else ("file",) if "file" in self.case else BODIES
         if self.verb == "GET" and self.door == "legacy":
             bodies = ("query", *BODIES)
-        if any(not isinstance(value, str | int | float) for value in self.case.get("send", {}).values()):
+        if any(not _fits_a_form(value) for value in self.case.get("send", {}).values()):
             bodies = tuple(body for body in bodies if body != "form")
         for body in self.case.get("ways", bodies):
             if "accepting" not in self.case or self.door == "v1":
@@ -77,16 +89,39 @@ class Pair:
         return found
 
 
-def all_pairs() -> list[Pair]:
-    """Return the cases of all files."""
+def _fits_a_form(value: Any) -> bool:
+    return isinstance(value, str | int | float) or pickled.is_pickle(value)
+
+
+def all_pairs(directory: Path = PILOTS) -> list[Pair]:
+    """Return the cases of all files of a directory."""
     found = []
-    for file in sorted(PAIRS.glob("*.json")):
+    for file in sorted(directory.glob("*.json")):
         content = json.loads(file.read_text())
+        if isinstance(content, list):
+            found += [Pair(case["path"], case["door"], case.get("verb", "POST"), case) for case in content]
+            continue
         for door in DOORS:
             for case in content.get(f"{door}_cases", ()):
                 verb = content.get("verb", "POST")
-                found.append(Pair(case.get("path", content[door]), door, case.get("verb", verb), case))
+                found.append(Pair(case.get("path") or content[door], door, case.get("verb", verb), case))
     return found
+
+
+def wrong_ways(pair: Pair, client: Client, tbuf: TaskBuffer, cache: Path) -> list[str]:
+    """Send a case in every way and return what is wrong with the replies. Jobs and logs are new for each way."""
+    given = pair.case.get("given", {})
+    shared = arrange({k: v for k, v in given.items() if k not in _PER_WAY}, tbuf, cache)
+    wrong = []
+    for body, accepts_json in pair.ways():
+        named = shared | arrange({k: v for k, v in given.items() if k in _PER_WAY}, tbuf, cache)
+        for before in pair.case.get("after", ()):
+            first = Pair(pair.path, pair.door, pair.verb, {**pair.case, "send": before})
+            send(client, first, named, body, accepts_json)
+        problem = mismatch(send(client, pair, named, body, accepts_json), pair.expected(accepts_json), named)
+        if problem:
+            wrong.append(f"{body}, accepts_json={accepts_json}: {problem}")
+    return wrong
 
 
 def arrange(given: Mapping[str, Any], tbuf: TaskBuffer, cache: Path) -> dict[str, Any]:
@@ -99,6 +134,8 @@ def arrange(given: Mapping[str, Any], tbuf: TaskBuffer, cache: Path) -> dict[str
         insert(tbuf, table, row)
     for owner, secrets in given.get("secrets", {}).items():
         tbuf.set_user_secrets(owner, json.dumps(secrets))
+    for job, text in given.get("metadata", {}).items():
+        insert(tbuf, "PANDA.metaTable", {"PandaID": named[job], "modificationTime": "now", "metadata": text})
     if "token" in given:
         named["token"] = tbuf.makePilotToken("/CN=x", given["token"], None).token
     for name, text in given.get("logs", {}).items():
@@ -137,6 +174,8 @@ def send(client: Client, pair: Pair, named: Mapping[str, Any], body: str, accept
 
 def filled(value: Any, named: Mapping[str, Any]) -> Any:
     """Return a value with names replaced; a value that is one name becomes what it stands for, with its type."""
+    if pickled.is_pickle(value):
+        return pickled.dumped(str(filled(value["pickle"], named)))
     if isinstance(value, dict):
         return {filled(name, named): filled(inner, named) for name, inner in value.items()}
     if isinstance(value, list):
@@ -152,12 +191,18 @@ def filled(value: Any, named: Mapping[str, Any]) -> Any:
 
 def mismatch(reply: TestResponse, expected: Mapping[str, Any], named: Mapping[str, Any]) -> str:
     """Return what is wrong with a reply, "" if it is as expected."""
-    wanted = filled(dict(expected), named)
+    wanted = {name: filled(one, named) for name, one in expected.items()}
+    found: Any = reply.data.decode(errors="backslashreplace")  # times in pickles are bytes
     if reply.status_code != wanted.get("status", 200):
-        return f"status {reply.status_code}: {reply.text}"
-    found: Any = reply.text
+        return f"status {reply.status_code}: {found}"
+    if "text" in wanted and not matches(found, wanted["text"]):
+        return f"text is {found!r}"
+    if "jobs" in wanted:
+        return pickled.jobs_mismatch(reply.data, wanted["jobs"])
+    if "pickle" in wanted:
+        return _pickle_mismatch(reply.data, wanted["pickle"])
     if "text" in wanted:
-        return "" if matches(found, wanted["text"]) else f"text is {found!r}"
+        return ""
     if "form" in wanted:
         form = dict(parse_qsl(found, keep_blank_values=True))
         return "" if matches(form, wanted["form"]) else f"form is {form!r} in {found!r}"
@@ -168,6 +213,13 @@ def mismatch(reply: TestResponse, expected: Mapping[str, Any], named: Mapping[st
     if "has" in wanted:
         return "" if _contains(document, wanted["has"]) else f"document is {document!r}"
     return "" if matches(document, wanted["json"]) else f"document is {document!r}"
+
+
+def _pickle_mismatch(data: bytes, wanted: Any) -> str:
+    if isinstance(wanted, str):
+        return pickled.mismatch(data, wanted)
+    problem, found = pickled.read(data)
+    return problem or ("" if matches(pickled.as_json(found), wanted) else f"pickle of {found!r}")
 
 
 def matches(found: Any, wanted: Any) -> bool:

@@ -1,64 +1,71 @@
-"""Requests of users get the replies of their golden pairs, at both doors; any client can unpickle the pickles."""
+"""Every request of users is answered as its golden pairs say, at both doors and in every way to send it."""
 
 from __future__ import annotations
 
-import json
-import pickle
-from pathlib import Path
-from typing import Any, Final
+import importlib
 
 import pytest
 from werkzeug.test import Client
 
-from pandaserver.api.registry import REGISTRY
+from pandaserver.api.registry import REGISTRY, Door, Route
 from pandaserver.config.settings import ServerSettings
+from pandaserver.server.assembly import HANDLERS
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
+from tests.api import harvester_pairs, pairs
 from tests.api.conftest import MakeClient
-from tests.api.pairs import Pair, arrange, filled, matches, mismatch, send
-from tests.db.crowd import insert
 
-GOLDEN: Final = Path(__file__).parents[1] / "golden" / "user"
+#: Modules of v1 that are users' whoever declares their requests.
+MODULES = ("creds", "job", "metaconfig", "statistics", "system")
 
-#: Modules whose requests have their pairs here.
-MODULES: Final = frozenset(
-    f"pandaserver.userinterface.{name}_requests"
-    for name in "task_command task_change task_query job_report obsolete workflow async_process version".split()
-)
+#: Requests with files, which have tests of their own.
+WITH_FILES = ("checkpoint_requests", "file_requests")
 
-
-def pairs() -> list[Pair]:
-    cases = [case for file in sorted(GOLDEN.glob("*.json")) for case in json.loads(file.read_text())]
-    return [Pair(case["path"], case["door"], case.get("verb", "POST"), case) for case in cases]
+QUEUES = {"TEST_PQ": {"type": "unified", "status": "online", "cloud": "TEST"}, "OLD_PQ": {"type": "production"}}
 
 
 @pytest.fixture
 def server(make_client: MakeClient, tbuf: TaskBuffer) -> Client:
-    import pandaserver.userinterface.UserIF  # noqa: F401  declares its requests
-
+    for module in HANDLERS:
+        importlib.import_module(module)
+    tbuf.storeQueues(QUEUES)
     return make_client(tbuf=tbuf)
 
 
-@pytest.mark.parametrize("pair", pairs(), ids=str)
-def test_a_user_gets_the_golden_reply(pair: Pair, server: Client, tbuf: TaskBuffer, settings: ServerSettings) -> None:
-    given = pair.case.get("given", {})
-    named = arrange(given, tbuf, settings.cache_dir)
-    for job, text in given.get("metadata", {}).items():
-        insert(tbuf, "PANDA.metaTable", {"PandaID": named[job], "modificationTime": "now", "metadata": text})
-    for body, accepts_json in pair.ways():
-        reply = send(server, pair, named, body, accepts_json)
-        expected = pair.expected(accepts_json)
-        assert mismatch(reply, {k: v for k, v in expected.items() if k != "pickle"}, named) == "", body
-        if "pickle" in expected:
-            assert matches(as_json(pickle.loads(reply.data)), filled(expected["pickle"], named)), reply.data
+@pytest.mark.parametrize("pair", pairs.all_pairs(pairs.USERS), ids=str)
+def test_a_request_is_answered_as_its_golden_pair_says(
+    pair: pairs.Pair, server: Client, tbuf: TaskBuffer, settings: ServerSettings
+) -> None:
+    wrong = pairs.wrong_ways(pair, server, tbuf, settings.cache_dir)
+    assert not wrong, "\n".join(wrong)
 
 
-def as_json(value: Any) -> Any:
-    """Return tuples as lists, because a document has no other sequence."""
-    return [as_json(inner) for inner in value] if isinstance(value, list | tuple) else value
+def test_every_request_of_users_has_golden_pairs(server: Client) -> None:
+    declared = {
+        (door.value, path)
+        for route in REGISTRY
+        if _is_of_users(route)
+        for door, path in ((Door.LEGACY, route.legacy), (Door.V1, route.v1))
+        if path is not None
+    }
+    shown = {(pair.door, pair.path) for where in (pairs.USERS, pairs.PILOTS) for pair in pairs.all_pairs(where)}
+    assert declared - shown - _of_harvesters() == set()
 
 
-def test_every_request_of_these_modules_has_pairs_at_each_of_its_doors(server: Client) -> None:
-    have = {(pair.door, pair.path) for pair in pairs()}
-    routes = [route for route in REGISTRY if route.handler.__module__ in MODULES]
-    wanted = {("legacy", route.legacy) for route in routes if route.legacy} | {("v1", r.v1) for r in routes if r.v1}
-    assert wanted - have == set()
+def test_no_pair_is_of_a_request_that_there_is_not(server: Client) -> None:
+    declared = {("legacy", route.legacy) for route in REGISTRY} | {("v1", route.v1) for route in REGISTRY}
+    assert {(pair.door, pair.path) for pair in pairs.all_pairs(pairs.USERS)} - declared == set()
+
+
+def _is_of_users(route: Route) -> bool:
+    module = route.handler.__module__
+    ours = module.startswith("pandaserver.userinterface.") and not module.endswith(WITH_FILES)
+    return ours or (route.v1 or "").split("/")[0] in MODULES
+
+
+def _of_harvesters() -> set[tuple[str, str]]:
+    """Return the requests that have pairs among those of harvesters."""
+    doors = {prefix: door for door, prefix in pairs.DOORS.items()}
+    paths = set(harvester_pairs.paths())
+    return {
+        (door, path.removeprefix(prefix)) for prefix, door in doors.items() for path in paths if path.startswith(prefix)
+    }
