@@ -209,6 +209,7 @@ def touch_file(call: Call, file_name: Annotated[FileName, Wire("filename")]) -> 
     auth=Auth.SIGNED_IN,
     auth_v1=Auth.USER,
     answer=plain_answer,
+    refused=_failed,
 )
 def check_sandbox_file(call: Call, file_size: FileSize, checksum: Checksum) -> Envelope:
     """Tell where the caller's file of that size and checksum lies, so that it need not be uploaded again."""
@@ -225,6 +226,7 @@ def check_sandbox_file(call: Call, file_size: FileSize, checksum: Checksum) -> E
     method="POST",
     auth=Auth.PRODUCTION,
     answer=plain_answer,
+    refused=_failed,
 )
 def register_file(
     call: Call,

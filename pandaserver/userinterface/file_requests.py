@@ -11,7 +11,7 @@ from typing import Annotated, Any, Final
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandacommon.pandautils.PandaUtils import naive_utcnow
-from pandaserver.api.answering import Envelope, json_answer, plain_answer
+from pandaserver.api.answering import Envelope, Text, json_answer, plain_answer
 from pandaserver.api.registry import AtLeast, Auth, Call, MaxLength, Wire, request
 from pandaserver.config.plugins import plugin_for
 from pandaserver.dataservice.request_formats import (
@@ -49,6 +49,7 @@ def _store(call: Call, prefix: str, text: str) -> str:
     auth=Auth.USER,
     answer=plain_answer,
     needs_database=False,
+    refused=lambda message: Text(f"ERROR : {message}"),
 )
 def put_event_picking_request(
     call: Call,

@@ -116,7 +116,7 @@ def _refuse_excess(tx: Transaction, sandbox: Sandbox, quota: int) -> None:
 
 
 def _mb(size: int) -> str:
-    return f"{size / 2**20:.1f} MB"
+    return f"{size / 2**20:.1f} MB" if size >= 2**20 // 10 else f"{size} bytes"
 
 
 def _row(sandbox: Sandbox, now: datetime) -> dict[str, object]:
