@@ -21,6 +21,7 @@ from tests.db.event_jobs import (
     family,
     ranges,
     say,
+    settle,
     submit,
     update,
 )
@@ -228,6 +229,18 @@ def test_a_lost_heartbeat_keeps_what_is_processed(tbuf: TaskBuffer) -> None:
     job = job_of(tbuf, pid)
     assert (job.jobStatus, job.jobSubStatus, job.jobDispatcherErrorCode) == ("merging", "es_retry", 100)
     assert job.endTime is not None
+    assert {spec.type: spec.status for spec in job.Files} == {"input": "unknown", "output": "merging", "log": "failed"}
+
+
+def test_files_of_a_job_that_its_set_takes_along_in_the_same_batch_end_with_it(tbuf: TaskBuffer) -> None:
+    first, second = submit(tbuf, consumer(maxAttempt=-1), consumer("es:a:", maxAttempt=-1))
+    begin(tbuf, 2)
+    for pid in (first, second):
+        update(tbuf, acquire(tbuf, pid, 1))
+        say(tbuf, pid, "finished", output_report="{}")
+    settle(tbuf)
+    assert family(tbuf) == {first: (1, "failed", "es_wait", 121), second: (1, "failed", None, 114)}
+    assert {spec.status for spec in job_of(tbuf, first).Files if spec.type == "output"} == {"failed"}
 
 
 def test_reports_count_once(tbuf: TaskBuffer) -> None:

@@ -63,8 +63,18 @@ ABANDON: Final = """
 
 DISCARD: Final = "UPDATE ATLAS_PANDA.JEDI_Events SET status = 5 WHERE jobsetID = :jobsetID AND status IN (3, 6, 9)"
 
+STILL_MERGING: Final = """
+    SELECT PandaID FROM ATLAS_PANDA.jobsActive4 WHERE PandaID IN (:ids[]) AND jobStatus = 'merging' ORDER BY PandaID
+"""
+
 WAIT_FOR_MERGE: Final = """
     UPDATE ATLAS_PANDA.filesTable4 SET status = 'merging' WHERE PandaID IN (:ids[]) AND type = 'output'
+"""
+
+#: The log of a job that ended without a report is nowhere.
+LOSE_LOG: Final = """
+    UPDATE ATLAS_PANDA.filesTable4 SET status = 'failed'
+    WHERE PandaID IN (:ids[]) AND type = 'log' AND status = 'unknown'
 """
 
 
@@ -132,8 +142,11 @@ def end_consumer(
 def settle_files(tx: Transaction, became: Mapping[int, JobStatus]) -> None:
     """Mark the outputs of jobs that :func:`end_consumer` ended, after their reports have been written to them."""
     merging = [pid for pid, status in became.items() if status is S.merging]
+    if merging:  # unless the last job of a set has taken one of them along since
+        merging = [row[0] for row in tx.rows(STILL_MERGING, ids=merging)]
     if merging:
         tx.change_later(WAIT_FOR_MERGE, ids=merging)
+        tx.change_later(LOSE_LOG, ids=merging)
     fail_outputs(tx, [pid for pid, status in became.items() if status in (S.failed, S.closed, S.cancelled)])
 
 
