@@ -230,3 +230,12 @@ def test_credentials_are_those_that_the_stock_client_would_take() -> None:
         Connection.of_environment({})
     with pytest.raises(ExternalError, match="cannot use"):
         Client("https://127.0.0.1:1", certificate=Path("/nowhere"))
+
+
+def test_a_kill_whose_answer_was_lost_is_answered_as_the_first(served: Served) -> None:
+    panda = served.client()
+    panda.connection._wait = 0.0
+    _, ((job_id, *_),) = panda.submitJobs([make_job()])
+    served.instead, served.after = [("504 Gateway Timeout", [], b"")], True
+    assert panda.killJobs([job_id]) == (0, [True])  # a second kill finds no job, and would say False
+    assert panda.killJobs([job_id]) == (0, [False])

@@ -99,5 +99,7 @@ def test_old_requests_go_with_their_answers(alive: TaskBuffer) -> None:
     alive.submitAsyncRequest(SLEEP, True)
     alive.takeAsyncOrders("one", "pandaserver")
     assert alive.forgetAsyncRequests(1) == 0
+    assert len(query(alive, "SELECT machine_name FROM ATLAS_PANDA.Machine_Heartbeat")) == 2
     assert alive.forgetAsyncRequests(-1) == 1
     assert query(alive, "SELECT request_id FROM ATLAS_PANDA.Async_Results") == []
+    assert query(alive, "SELECT machine_name FROM ATLAS_PANDA.Machine_Heartbeat") == []

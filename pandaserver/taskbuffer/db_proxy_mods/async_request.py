@@ -86,6 +86,10 @@ OLD: Final = """
     ORDER BY created_at, request_id FETCH FIRST 1000 ROWS ONLY
 """
 
+FORGET_MACHINES: Final = """
+    DELETE FROM ATLAS_PANDA.Machine_Heartbeat WHERE last_seen < CURRENT_TIMESTAMP - :days * INTERVAL '1' DAY
+"""
+
 FORGET: Final = (
     "DELETE FROM ATLAS_PANDA.Async_Results WHERE request_id IN (:ids[])",
     "DELETE FROM ATLAS_PANDA.Async_Requests WHERE request_id IN (:ids[])",
@@ -208,7 +212,8 @@ def get_async_state(tx: Transaction, request_id: str, caller: str, is_production
 
 @operation(timeout=60)
 def forget_async_requests(tx: Transaction, days: float) -> int:
-    """Delete some requests of that many days ago, with their answers; return how many."""
+    """Delete some requests of that many days ago, with their answers, and machines not seen since; return how many."""
+    tx.change(FORGET_MACHINES, days=days)
     ids = [row[0] for row in tx.rows(OLD, days=days)]
     for text in FORGET if ids else ():
         tx.change(text, ids=ids)
