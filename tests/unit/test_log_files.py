@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import zlib
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from pandaserver.srvcore.errors import BadRequest, Conflict
+from pandaserver.srvcore import log_files
+from pandaserver.srvcore.errors import BadRequest, Conflict, StorageError
 from pandaserver.srvcore.file_cache import FileCache
 from pandaserver.srvcore.log_files import LogFiles, expanded, is_increment
 
@@ -105,3 +107,21 @@ def test_a_zlib_stream_is_told_from_a_file() -> None:
         assert is_increment(io.BytesIO(zlib.compress(b"x", level)))
     for other in (b"", b"x", b"plain text", b"\x1f\x8b\x08\x00 gzip", b"PK\x03\x04"):
         assert not is_increment(io.BytesIO(other))
+
+
+def test_a_full_disk_leaves_a_log_as_it_was(logs: LogFiles, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    logs.append("a.log", packed(b"before"))
+    parts = iter([None, OSError(errno.ENOSPC, "no space")])
+    real = log_files._write
+
+    def write(log: io.FileIO, data: bytes) -> None:
+        if problem := next(parts):
+            log.write(data[:10])
+            raise problem
+        real(log, data)
+
+    monkeypatch.setattr(log_files, "_write", write)
+    monkeypatch.setattr(log_files, "_CHUNK", 100)
+    with pytest.raises(StorageError, match=r"cannot write log a\.log: No space left on device"):
+        logs.append("a.log", packed(b"x" * 300))
+    assert (tmp_path / "a.log").read_bytes() == b"before"
