@@ -104,9 +104,10 @@ def test_an_instance_is_taken_over_by_role_only(tbuf: TaskBuffer, by_role: bool,
 def test_commands_are_acknowledged(tbuf: TaskBuffer) -> None:
     given(tbuf, 1, "A", "retrieved")
     given(tbuf, 2, "B", "retrieved")
-    assert tbuf.ackCommands([2, 2, 99]) == 1
+    given(tbuf, 5000, "C", "retrieved")
+    assert tbuf.ackCommands([2, 2, 99, *range(100, 1600), 5000]) == 2
     assert tbuf.ackCommands([]) == 0
-    assert [row[2] for row in query(tbuf, ROWS)] == ["retrieved", "acknowledged"]
+    assert [row[2] for row in query(tbuf, ROWS)] == ["retrieved", "acknowledged", "acknowledged"]
 
 
 # -- giving

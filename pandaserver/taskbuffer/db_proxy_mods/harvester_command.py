@@ -11,7 +11,7 @@ from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
 from pandaserver.taskbuffer.worker_reports import HarvesterCommand
 
-#: Commands that one call takes at most.
+#: Commands that one call takes at most, and that one statement acknowledges.
 MOST: Final = 1000
 
 OWNED: Final = """
@@ -73,9 +73,10 @@ def take_harvester_commands(
 @operation(timeout=60)
 def acknowledge_harvester_commands(tx: Transaction, ids: Sequence[int], owner: str | None = None) -> int:
     """Record that commands were carried out; return how many. ``owner``: only those of instances that are theirs."""
-    if not ids:
-        return 0
-    return tx.change(ACKNOWLEDGE, ids=sorted(set(ids))[:MOST], anybody=int(owner is None), owner=owner or "")
+    numbers = sorted(set(ids))
+    chunks = [numbers[start : start + MOST] for start in range(0, len(numbers), MOST)]
+    who = {"anybody": int(owner is None), "owner": owner or ""}
+    return sum(tx.change(ACKNOWLEDGE, ids=chunk, **who) for chunk in chunks)
 
 
 @operation(timeout=60)
