@@ -255,13 +255,13 @@ def answer_error(error: PandaError, encoder: Encoder, accepts_json: bool) -> Res
         return _error_text(error, HTTPStatus.FORBIDDEN)
     reply = encoder.error(error, accepts_json)
     if not isinstance(error, DatabaseError):
-        return with_status(reply, error, at_v1=encoder is envelope_answer)
+        return _with_status(reply, error, at_v1=encoder is envelope_answer)
     safe = isinstance(error, Busy | Unavailable | LockLost)
     headers = (("Retry-After", RETRY_AFTER),) if safe else ()
     return Response(reply.body, reply.content_type, HTTPStatus.SERVICE_UNAVAILABLE, headers)
 
 
-def with_status(reply: Response, error: PandaError, *, at_v1: bool) -> Response:
+def _with_status(reply: Response, error: PandaError, *, at_v1: bool) -> Response:
     """Return the reply with the HTTP status of those few errors that have one, and with when to come again.
 
     The historical door has one for callers who ask too often only: clients there read the text, whatever the status.

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
-from pandaserver.api.answering import Encoder, Response, answer_error, envelope_answer, with_status
+from pandaserver.api.answering import Encoder, Response, answer_error, envelope_answer
 from pandaserver.api.casting import Upload
 from pandaserver.api.parameters import (
     AlsoText,
@@ -25,7 +25,15 @@ from pandaserver.api.parameters import (
     comma_separated,
     words,
 )
-from pandaserver.srvcore.errors import Forbidden, NotAuthenticated, PandaError, RequestError
+from pandaserver.srvcore.errors import (
+    Forbidden,
+    KeyReused,
+    NotAuthenticated,
+    PandaError,
+    RequestError,
+    StillAtWork,
+    TooManyRequests,
+)
 from pandaserver.srvcore.principal import Principal
 
 if TYPE_CHECKING:
@@ -131,6 +139,7 @@ class Route:
     failed: Callable[[str], Any] | None  # message -> what it answers to any other RequestError
     failed_v1: Callable[[str], Any] | None  # the same at v1
     needs_database: bool  # whether it is pointless to serve without one
+    heavy: bool = False  # whether only so many of its kind are served at once
     takes_upload: bool = field(init=False)  # whether a file comes with the request
 
     def __post_init__(self) -> None:
@@ -155,11 +164,13 @@ class Route:
             own = self.refused if isinstance(error, Forbidden) else self.failed
         else:
             own = None if isinstance(error, Forbidden) else self.failed_v1
-        if own is not None and isinstance(error, RequestError) and not isinstance(error, NotAuthenticated):
-            reply = self.encoder_at(door).result(own(error.message), accepts_json)
-            return with_status(reply, error, at_v1=door is Door.V1)
+        if own is not None and isinstance(error, RequestError) and not isinstance(error, _SAME_FOR_ALL):
+            return self.encoder_at(door).result(own(error.message), accepts_json)
         return answer_error(error, self.encoder_at(door), accepts_json)
 
+
+#: Errors about callers and keys: no method has words of its own for them.
+_SAME_FOR_ALL: Final = NotAuthenticated | TooManyRequests | KeyReused | StillAtWork
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -184,14 +195,16 @@ class Registry:
         failed: Callable[[str], Any] | None = None,
         failed_v1: Callable[[str], Any] | None = None,
         needs_database: bool = True,
+        heavy: bool = False,
     ) -> Callable[[F], F]:
         """Register the decorated handler under its paths.
 
         ``auth`` holds at both doors unless ``auth_v1`` differs. ``answer`` writes the historical reply; ``refused`` and
         ``failed`` make that reply's value from an error's message, where the historical method has one of its own, and
         ``failed_v1`` where clients of v1 look for more than a message.
-        ``body_limit`` picks the setting that limits a request with an upload. A request that states
-        ``needs_database=False`` is served while the database is down.
+        ``body_limit`` picks the setting that limits an upload, or the body of a request that may be a large one. A
+        request that states ``needs_database=False`` is served while the database is down. Of ``heavy`` ones a machine
+        serves so many at once as the configuration says.
         """
         if legacy is not None and answer is None:
             raise ValueError(f"{legacy} needs an answer for the historical door")
@@ -211,6 +224,7 @@ class Registry:
                 failed=failed,
                 failed_v1=failed_v1,
                 needs_database=needs_database,
+                heavy=heavy,
             )
             for door, path in ((Door.V1, v1), (Door.LEGACY, legacy)):
                 if path is not None:
@@ -268,6 +282,11 @@ def authorise(route: Route, door: Door, principal: Principal) -> None:
         raise Forbidden("no production/pilot role in VOMS FQANs or non pilot owner", status_code=60)
     if rule is Auth.PRODUCTION and not principal.has_production_role:
         raise Forbidden("production role is required", status_code=60)
+
+
+def largest_body(settings: ServerSettings) -> int:
+    """Return the limit of requests that carry many jobs or reports, for ``body_limit``."""
+    return settings.max_request_body
 
 
 def refuse_anonymous_readers(call: Call) -> None:

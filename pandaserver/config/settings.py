@@ -110,6 +110,34 @@ class ServerSettings:
     max_request_body: int = setting(
         200 * MB, "Largest body of a request that is no upload, after decompression.", unit="bytes", at_least=1
     )
+    max_small_body: int = setting(
+        20 * MB,
+        "The same for requests that neither submit jobs nor report about many.",
+        unit="bytes",
+        at_least=1,
+    )
+    max_user_rate: int = setting(
+        100,
+        "Requests that one caller may make, counted on each machine; ten seconds' worth may come at once, and 0 means "
+        "any number.",
+        unit="1/s",
+        at_least=0,
+    )
+    max_address_rate: int = setting(
+        1000,
+        "The same for one address, of callers who are neither pilots nor production.",
+        unit="1/s",
+        at_least=0,
+    )
+    max_pilot_rate: int = setting(
+        0,
+        "The same for one identity with the pilot or production role, which may stand for all pilots of many sites.",
+        unit="1/s",
+        at_least=0,
+    )
+    max_heavy_questions: int = setting(
+        8, "Statistics, archived jobs and scripts that a machine looks for at once; 0 means any number.", at_least=0
+    )
     max_jobs_per_submit: int = setting(5000, "Jobs that one submission may contain.", at_least=1)
     max_child_memory: int = setting(
         0,
@@ -179,8 +207,8 @@ class ServerSettings:
     )
     proxy_dir: Path | None = setting(
         None,
-        "Directory of delegated proxies, for users with p in GRIDPREF: files <DN>.pem, with a VOMS role <DN>+<role>.pem, "
-        "both %-quoted (of slashes %2F). Whatever delegates and renews them writes them there.",
+        "Directory of delegated proxies, for users with p in GRIDPREF: files <DN>.pem, with a VOMS role "
+        "<DN>+<role>.pem, both %-quoted (of slashes %2F). Whatever delegates and renews them writes them there.",
     )
     token_cache_config: Path | None = setting(
         None,

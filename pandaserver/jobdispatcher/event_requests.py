@@ -9,7 +9,17 @@ from typing import Annotated, Any, Final
 from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, PilotReply, Text, json_answer, pilot_answer
-from pandaserver.api.registry import AlsoText, Auth, Call, Door, Wire, refuse_anonymous_readers, request
+from pandaserver.api.registry import (
+    AlsoText,
+    Auth,
+    Call,
+    Door,
+    Lenient,
+    Wire,
+    largest_body,
+    refuse_anonymous_readers,
+    request,
+)
 from pandaserver.jobdispatcher.callers import task_buffer_for
 from pandaserver.jobdispatcher.event_items import is_item, reports_of, single_report
 from pandaserver.jobdispatcher.Protocol import SC_FAILED, SC_SUCCESS
@@ -101,8 +111,8 @@ def update_single_event_range(
     call: Call,
     event_range_id: Annotated[str, Wire("eventRangeID"), "range, as it was given"],
     event_range_status: Annotated[str, Wire("eventStatus"), "running, transferring, finished, failed or fatal"],
-    core_count: Annotated[int | None, Wire("coreCount"), AlsoText, "cores that processed it"] = None,
-    cpu_consumption_time: Annotated[float | None, Wire("cpuConsumptionTime"), AlsoText, "seconds"] = None,
+    core_count: Annotated[int | None, Wire("coreCount"), AlsoText, Lenient, "cores that processed it"] = None,
+    cpu_consumption_time: Annotated[float | None, Wire("cpuConsumptionTime"), AlsoText, Lenient, "seconds"] = None,
     object_store_id: Annotated[Any, Wire("objstoreID"), "store that has the output"] = None,
     timeout: Annotated[int | None, AlsoText, "seconds that the caller waits"] = 60,
     job_id: Annotated[Any, Wire("pandaID", only="legacy"), "said by the range itself"] = None,  # noqa: ARG001
@@ -134,6 +144,7 @@ def _form_failure() -> Text:
     auth=Auth.PILOT,
     answer=pilot_answer,
     refused=Text,
+    body_limit=largest_body,
 )
 def update_event_ranges(
     call: Call,

@@ -13,7 +13,13 @@ from typing import Any, Final, TypeVar
 
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, json_answer
-from pandaserver.api.registry import Auth, Call, Door, request
+from pandaserver.api.registry import (
+    Auth,
+    Call,
+    Door,
+    largest_body,
+    request,
+)
 from pandaserver.srvcore.errors import BadRequest, DatabaseError
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -83,7 +89,16 @@ def pair_request(*, v1: str | None, legacy: str, auth: Auth, away: str = NO_DATA
 
     ``away`` is what it says while the database is away.
     """
-    declared = request(v1=v1, legacy=legacy, method="POST", auth=auth, answer=json_answer, refused=pair, failed=pair)
+    declared = request(
+        v1=v1,
+        legacy=legacy,
+        method="POST",
+        auth=auth,
+        answer=json_answer,
+        refused=pair,
+        failed=pair,
+        body_limit=largest_body,
+    )
     survives = survives_database([False, away])
 
     def declare(handler: F) -> F:

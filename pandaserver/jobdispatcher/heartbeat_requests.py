@@ -9,7 +9,15 @@ from pandacommon.pandalogger.LogWrapper import LogWrapper
 from pandacommon.pandalogger.PandaLogger import PandaLogger
 from pandaserver.api.answering import Envelope, PilotReply, heartbeat_answer, json_answer, pilot_answer
 from pandaserver.api.parameters import Signature
-from pandaserver.api.registry import Auth, Call, Door, MaxLength, Wire, request
+from pandaserver.api.registry import (
+    Auth,
+    Call,
+    Door,
+    MaxLength,
+    Wire,
+    largest_body,
+    request,
+)
 from pandaserver.jobdispatcher.callers import (
     NO_ROLE,
     is_pilot,
@@ -42,6 +50,7 @@ MAX_REPORTS: Final = 1000
     auth=Auth.ANYONE,
     auth_v1=Auth.USER,
     answer=heartbeat_answer,
+    body_limit=largest_body,
 )
 @takes_heartbeat
 def update_job(call: Call, **fields: Any) -> Envelope:
@@ -68,6 +77,7 @@ _HEARTBEAT: Final = Signature(update_job)
     auth_v1=Auth.USER,
     answer=json_answer,
     failed=lambda message: [False, message],
+    body_limit=largest_body,
 )
 def update_jobs_bulk(
     call: Call,

@@ -8,7 +8,7 @@ import secrets
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from dataclasses import dataclass, replace
 from http import HTTPStatus
 from typing import Any, Final
@@ -29,6 +29,8 @@ from pandaserver.api.reading import Limits, Raw, content_length, read_request
 from pandaserver.api.registry import Call, Door, Registry, Route, Services, Sites, authorise, locate
 from pandaserver.config.settings import ServerSettings
 from pandaserver.server.callers import Callers
+from pandaserver.server.heavy_questions import HeavyQuestions
+from pandaserver.server.rate_limits import RateLimits
 from pandaserver.server.repeated import NOT_KEPT, answer_once, request_digest
 from pandaserver.srvcore.errors import BadRequest, PandaError, StorageError
 from pandaserver.srvcore.principal import ANONYMOUS, Principal
@@ -90,6 +92,8 @@ class Application:
         self._logger = logger
         self._pilot_logger = pilot_logger
         self._observe = observe
+        self._rates = RateLimits(settings, logger)
+        self._heavy = HeavyQuestions(settings.logdir, settings.max_heavy_questions, logger)
 
     def close(self) -> None:
         """Give the database connections back, for tests; a web process keeps them until its end."""
@@ -151,6 +155,7 @@ class Application:
             return unknown_method(exchange.name, at_v1=exchange.door is Door.V1)
         exchange.route = route
         exchange.principal = self._callers.authenticate(environ)
+        self._rates.count(exchange.principal, str(environ.get("REMOTE_ADDR", "")))
         self._callers.refuse_banned(exchange.principal, may_load=route.needs_database)
         authorise(route, exchange.door, exchange.principal)
         _check_verb(route, exchange.door, environ["REQUEST_METHOD"])
@@ -163,7 +168,8 @@ class Application:
     def _answer(self, exchange: Exchange, route: Route, task_buffer: TaskBuffer) -> tuple[Any, Response]:
         """Return what the handler returns, and the answer made of it."""
         assert exchange.bound is not None
-        value = route.handler(self._call(exchange, task_buffer), **exchange.bound.arguments)
+        with self._heavy.turn(self._deadline(exchange)) if route.heavy else nullcontext():
+            value = route.handler(self._call(exchange, task_buffer), **exchange.bound.arguments)
         if isinstance(value, Response):  # a document with a type of its own
             return value, value
         return value, route.encoder_at(exchange.door).result(value, exchange.accepts_json)
@@ -185,10 +191,12 @@ class Application:
         )
 
     def _limits(self, route: Route, principal: Principal) -> Limits:
-        body = self._settings.max_request_body
+        settings = self._settings
+        body = settings.max_request_body
         if principal.is_anonymous:
             body = min(body, ANONYMOUS_BODY)
         if not route.takes_upload:
+            body = min(body, route.body_limit(settings) if route.body_limit else settings.max_small_body)
             return Limits(body, body)
         upload = route.body_limit(self._settings) if route.body_limit else self._settings.max_sandbox_upload
         return Limits(body, upload, str(self._settings.cache_dir))

@@ -35,6 +35,7 @@ def _pickled_refusal(message: str) -> Text:
     answer=plain_answer,
     refused=_error,
     failed=_error,
+    heavy=True,
 )
 def generate_offline_execution_script(
     call: Call,
@@ -61,6 +62,7 @@ def generate_offline_execution_script(
     auth_v1=Auth.USER,
     answer=json_answer,
     failed=_pickled_refusal,
+    heavy=True,
 )
 def get_metadata_for_analysis_jobs(call: Call, task_id: Annotated[int, Wire("jediTaskID"), "task"]) -> dict[str, str]:
     """Return the metadata that finished jobs of users left, by PandaID.
@@ -72,7 +74,7 @@ def get_metadata_for_analysis_jobs(call: Call, task_id: Annotated[int, Wire("jed
     return {str(job_id): metadata for job_id, metadata in found.items()}
 
 
-@request(v1="task/get_job_descriptions", legacy=None, method="GET", auth=Auth.USER)
+@request(v1="task/get_job_descriptions", legacy=None, method="GET", auth=Auth.USER, heavy=True)
 def get_job_descriptions(
     call: Call,
     task_id: Annotated[int, "task"],

@@ -72,6 +72,7 @@ def _without_files(job: JobSpec) -> dict[str, Any]:
     method="ANY",
     auth=Auth.USER,
     answer=pickle_answer,
+    heavy=True,
 )
 def describe_archived_jobs(call: Call, job_ids: Ids) -> list[JobSpec | None]:
     """Return jobs with their metadata, in the order asked for; null for those that nobody remembers.

@@ -41,7 +41,7 @@ Window = Annotated[
 
 def _statistics(*, v1: str, legacy: str, answer: Encoder) -> Callable[[F], F]:
     """Declare a request for numbers of jobs; the historical answer is empty while the database is away."""
-    declared = request(v1=v1, legacy=legacy, method="GET", auth=Auth.ANYONE, answer=answer)
+    declared = request(v1=v1, legacy=legacy, method="GET", auth=Auth.ANYONE, answer=answer, heavy=True)
     survives = survives_database({})
 
     def declare(handler: F) -> F:
@@ -96,6 +96,7 @@ def active_jobs_by_site_in_detail(call: Call) -> Envelope:
     answer=pickle_answer,
     refused=lambda _: {},
     failed=lambda _: {},
+    heavy=True,
 )
 @survives_database({})
 def job_statistics_per_site(

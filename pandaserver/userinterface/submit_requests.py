@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from typing import Annotated, Any
 
 from pandaserver.api.answering import Envelope, Text, pickle_answer
-from pandaserver.api.registry import Auth, Call, Door, Wire, request
+from pandaserver.api.registry import Auth, Call, Door, Wire, largest_body, request
 from pandaserver.srvcore.errors import BadRequest
 from pandaserver.taskbuffer.client_jobs import read_jobs, read_json
 from pandaserver.taskbuffer.JobSpec import JobSpec
@@ -33,6 +33,7 @@ def _read_historical(raw: Any) -> list[JobSpec]:
     answer=pickle_answer,
     refused=lambda _: Text("False"),
     failed=lambda message: Text(f"ERROR: {message}"),
+    body_limit=largest_body,
 )
 def submit_jobs(
     call: Call,
