@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
+from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -55,10 +59,20 @@ class LazyGroup(click.Group):
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run a command; mistakes of the configuration are for the administrator, not for us."""
+        find_home(os.environ, Path(sys.prefix))
         try:
             return super().invoke(ctx)
         except ConfigurationError as error:
             raise click.ClickException(f"{error.message}\n`panda-admin check-config` tells more") from error
+
+
+def find_home(environ: MutableMapping[str, str], prefix: Path) -> None:
+    """Let PANDA_HOME be the environment that the command belongs to, if nobody says another and it is configured.
+
+    The services are told so by their environment files, and an administrator's shell is not.
+    """
+    if "PANDA_HOME" not in environ and (prefix / "etc" / "panda" / "panda_server.cfg").exists():
+        environ["PANDA_HOME"] = str(prefix)
 
 
 main = LazyGroup(COMMANDS, "Administer a PanDA server.")

@@ -21,7 +21,7 @@ SOON_FOR_PROXY: Final = 1.0
 
 
 def certificates(scene: Scene) -> Iterator[Result]:
-    """The host certificate, the proxy of the service, and the lists of revoked certificates are in date."""
+    """Host certificate, proxy of the service and lists of revoked certificates are in date, and there are CAs."""
     conf = HttpdConf.find(scene.environ)
     if conf.path is None:
         yield skipped(f"there is no readable {NAME}, which names the host certificate")
@@ -30,6 +30,10 @@ def certificates(scene: Scene) -> Iterator[Result]:
     for path in conf.paths("SSLCertificateKeyFile"):
         if not os.path.exists(path):
             yield failure(f"{path}, the key of the host certificate, does not exist")
+    for directory in conf.paths("SSLCACertificatePath"):
+        if not any(directory.glob("*.[0-9]")):
+            remedy = "put the CAs of users there, each named by its hash (openssl rehash); with tokens only, any one"
+            yield failure(f"there is no CA of users in {directory}, and Apache does not start without", remedy)
     for directory in conf.paths("SSLCARevocationPath"):
         yield from _revocations(directory, scene.now)
     if proxy := scene.environ.get("X509_USER_PROXY"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -33,6 +34,15 @@ def running(installed: InstalledServer) -> InstalledServer:
     done = installed.service("start")
     assert done.returncode == OK, done.stdout + done.stderr
     return installed
+
+
+def test_a_start_makes_the_directories_that_are_missing(stopped: InstalledServer) -> None:
+    missing = [stopped.layout.schedconfig, stopped.layout.trf, stopped.layout.cric]
+    for directory in missing:
+        shutil.rmtree(directory)
+    done = stopped.service("start")
+    assert done.returncode == OK, done.stdout + done.stderr
+    assert {directory.owner() for directory in missing} == {stopped.account.user}
 
 
 def processes(server: InstalledServer) -> list[psutil.Process]:

@@ -55,6 +55,16 @@ def test_files_that_are_not_there(home: Path) -> None:
     assert [severity for severity, _ in found(certificates, scene_in(home, 0))] == ["failure", "failure"]
 
 
+def test_apache_does_not_start_without_a_ca(home: Path) -> None:
+    conf = home / "etc/panda/panda_server-httpd.conf"
+    conf.write_text(conf.read_text() + f"SSLCACertificatePath {home}/cas\n")
+    (home / "cas").mkdir()
+    (severity, message) = found(certificates, scene_in(home, 0))[-1]
+    assert (severity, "no CA of users" in message) == ("failure", True)
+    (home / "cas/0a1b2c3d.0").touch()
+    assert [severity for severity, _ in found(certificates, scene_in(home, 0))] == ["ok"]
+
+
 def test_a_proxy_is_warned_about_a_day_before_its_end(home: Path) -> None:
     (home / "proxy").write_bytes(DevelopmentCA(home / "ca").certify_user("Jane Doe"))
     for days, severity in ((350, "ok"), (364.5, "warning"), (366, "failure")):
