@@ -43,7 +43,7 @@ METHODS: Final[Mapping[str, Mapping[str, str]]] = {
         "POST": "change_staging_destination change_staging_source force_to_staging retire_unused",
     },
     "idds": {"POST": "relay_idds_command execute_idds_workflow_command"},
-    "workflow": {"POST": "submit_workflow_raw_request submit_workflow"},
+    "workflow": {"GET": "get_workflow_details", "POST": "submit_workflow_raw_request submit_workflow"},
     "async_process": {"GET": "get_result", "POST": "submit_grep_request submit_sleep_echo_request"},
     "harvester": {
         "GET": "get_current_worker_id get_worker_statistics",

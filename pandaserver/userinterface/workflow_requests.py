@@ -111,6 +111,12 @@ def submit_workflow(call: Call, workflow_definition: Annotated[dict[str, Any], "
     _not_installed(NO_WORKFLOWS)
 
 
+@request(v1="workflow/get_workflow_details", legacy=None, method="GET", auth=Auth.USER, needs_database=False)
+def get_workflow_details(call: Call, workflow_id: Annotated[int, "workflow"]) -> None:
+    """Return a workflow with its steps."""
+    _not_installed(NO_WORKFLOWS)
+
+
 # ---- data carousel ---------------------------------------------------------------------------------------------------
 
 RequestId = Annotated[int | None, "request of the data carousel; or name its dataset"]

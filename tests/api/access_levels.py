@@ -68,7 +68,7 @@ V1: Final = {
         file_server/upload_hpo_checkpoint file_server/delete_hpo_checkpoint
         file_server/delete_cache_file file_server/touch_cache_file file_server/validate_cache_file
         job/get_metadata_for_analysis_jobs idds/relay_idds_command idds/execute_idds_workflow_command
-        workflow/submit_workflow_raw_request workflow/submit_workflow
+        workflow/submit_workflow_raw_request workflow/submit_workflow workflow/get_workflow_details
         task/submit task/kill task/finish task/retry task/reassign task/kill_unfinished_jobs task/reload_input
         task/get_jumbo_job_datasets task/get_status task/get_details task/get_tasks_modified_since
         task/get_tasks_detailed_info_since task/get_datasets_and_files task/get_job_ids task/get_task_parameters

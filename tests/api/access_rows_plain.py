@@ -49,6 +49,7 @@ _NO_TASKS: Final[Mapping[str, Mapping[str, Any]]] = {
     "idds/execute_idds_workflow_command": {"command_name": "abort", "kwargs": {"request_id": 1}},
     "workflow/submit_workflow_raw_request": {"params": {}},
     "workflow/submit_workflow": {"workflow_definition": {}},
+    "workflow/get_workflow_details": {"workflow_id": 1},
     "data_carousel/change_staging_destination": {"request_id": 1},
     "data_carousel/change_staging_source": {"request_id": 1},
     "data_carousel/force_to_staging": {"request_id": 1},
