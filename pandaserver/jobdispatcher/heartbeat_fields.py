@@ -103,8 +103,14 @@ def _number(v1: str, legacy: str, column: str, meaning: str, cast: Callable[[Any
     return Field(v1, legacy, column, int | float | None, meaning, cast)
 
 
-def _fraction(v1: str, legacy: str, column: str, meaning: str, limit: float) -> Field:
-    return Field(v1, legacy, column, float | None, meaning, lambda value: value if abs(value) < limit else None)
+def _fraction(v1: str, legacy: str, column: str, meaning: str, limit: float, digits: int) -> Field:
+    """``digits`` stand after the point in the column; rounding to them may carry a number over the limit."""
+
+    def cast(value: float) -> float | None:
+        rounded = round(value, digits)
+        return rounded if abs(rounded) < limit else None
+
+    return Field(v1, legacy, column, float | None, meaning, cast)
 
 
 def _snake(name: str) -> str:
@@ -217,11 +223,11 @@ FIELDS: Final[tuple[Field, ...]] = (
     _number("trans_exit_code", "transExitCode", "transExitCode", "exit code of the payload", _text_of_int),
     _number("exe_error_code", "exeErrorCode", "exeErrorCode", "error of the payload", _whole(INT_LIMIT)),
     _number("cpu_consumption_time", "cpuConsumptionTime", "cpuConsumptionTime", "CPU time in seconds", _whole()),
-    _fraction("cpu_conversion_factor", "cpuConversionFactor", "cpuConversion", "power of a core", 1e5),
+    _fraction("cpu_conversion_factor", "cpuConversionFactor", "cpuConversion", "power of a core", 1e5, 4),
     _number("n_events", "nEvents", "nEvents", "events processed", _whole()),
     _number("n_input_files", "nInputFiles", "nInputFiles", "input files read", _whole(INT_LIMIT)),
     _number("core_count", "coreCount", "actualCoreCount", "cores that the payload uses", _whole(INT_LIMIT)),
-    _fraction("mean_core_count", "meanCoreCount", "meanCoreCount", "cores used on average", 1e6),
+    _fraction("mean_core_count", "meanCoreCount", "meanCoreCount", "cores used on average", 1e6, 2),
     *(_number(_snake(name), name, name, meaning, _whole()) for name, meaning in _MEMORY.items()),
     *(
         _number(_snake(f"tot{what}"), f"tot{what}", f"tot{what}", f"{meaning}; kept in kB", _kilo_counter)
@@ -302,7 +308,7 @@ def _derived(metrics: str) -> dict[str, Any]:
     if leak is not None:
         found["memory_leak"] = int(leak)
     if chi2 is not None:
-        found["memory_leak_x2"] = min(chi2, _CHI2_LIMIT)
+        found["memory_leak_x2"] = max(-_CHI2_LIMIT, min(chi2, _CHI2_LIMIT))
     return found
 
 
