@@ -24,6 +24,7 @@ from tests.api.access_world import (
     JANES_DN,
     MANAGED,
     MARKS,
+    NEXT,
     OF_GROUP,
     QUEUE,
     RUNNING,
@@ -75,7 +76,14 @@ _PILOTS: Final = (
         "parameters, secret",
         "a user's job, asked for by its owner's name",
     ),
-    Row("pilot/acquire_jobs", {"site_name": QUEUE}, f"pilotowner {PILOTS}", what="any job, without a label"),
+    Row(
+        "pilot/acquire_jobs",
+        {"site_name": QUEUE},
+        f"pilotowner {PILOTS}",
+        (f"job {NEXT}",),
+        "parameters",
+        "a job of production",
+    ),
     Row(
         "pilot/acquire_jobs",
         {"site_name": QUEUE, "prod_source_label": "user", "n_jobs": 5},
@@ -131,17 +139,26 @@ _CREDENTIALS: Final = (
     Row("creds/get_proxy", {"dn": JANES_DN, "role": ""}, "permitted", shows="proxy", what="another's proxy"),
     Row("creds/get_proxy", {}, "", what="the own proxy, which only one with a grant has"),
     Row("creds/get_access_token", {"client_name": "pilots"}, "permitted", shows="access token"),
-    Row("creds/get_token_key", {"client_name": "pilots"}, "permitted"),
+    Row("creds/get_token_key", {"client_name": "pilots"}, "permitted", shows="token key"),
     Row("getDNsForS3", shows="permitted"),
-    Row("genPilotToken", {"scheduler_id": "s"}, PILOTS, ("panda_pilot_tokens",)),
+    Row("genPilotToken", {"scheduler_id": "s"}, PILOTS, ("panda_pilot_tokens",), audited=True),
     Row(
         "creds/set_user_secrets",
         {"key": "mine", "value": "changed"},
         BY_NAME,
         ("janes secrets",),
         own_instead=True,
+        audited=True,
     ),
-    Row("creds/set_user_secrets", {}, BY_NAME, ("janes secrets",), what="all secrets deleted", own_instead=True),
+    Row(
+        "creds/set_user_secrets",
+        {},
+        BY_NAME,
+        ("janes secrets",),
+        what="all secrets deleted",
+        own_instead=True,
+        audited=True,
+    ),
     Row("creds/get_user_secrets", {}, BY_NAME, shows="secret"),
     Row("creds/get_user_secrets", {"keys": ["mine"]}, BY_NAME, shows="secret", legacy={"keys": "mine"}, what="one"),
     Row(
@@ -170,8 +187,11 @@ _HARVESTERS: Final = (
     ),
     Row(
         "harvester/add_sweep_command",
-        {"panda_queue": QUEUE, "status_list": ["submitted"], "ce_list": "ALL", "submission_host_list": "ALL"},
-        legacy={"status_list": '["submitted"]', "ce_list": '"ALL"', "submission_host_list": '"ALL"'},
+        {"panda_queue": QUEUE, "status_list": ["running"], "ce_list": "ALL", "submission_host_list": "ALL"},
+        "production",
+        ("Harvester_Commands",),
+        audited=True,
+        legacy={"status_list": '["running"]', "ce_list": '"ALL"', "submission_host_list": '"ALL"'},
     ),
     Row(
         "harvester/add_target_slots",
@@ -287,6 +307,7 @@ _JOBS: Final = (
         f"{BY_CN} production",
         (f"job {RUNNING}",),
         what="a user's job",
+        audited=True,
     ),
     Row(
         "job/set_debug_mode",
@@ -294,6 +315,7 @@ _JOBS: Final = (
         "group production",
         (f"job {OF_GROUP}",),
         what="a job of a working group",
+        audited=True,
     ),
     Row(
         "job/set_debug_mode", {"job_id": MANAGED, "mode": True}, "production", (f"job {MANAGED}",), what="production's"

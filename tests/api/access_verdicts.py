@@ -87,7 +87,8 @@ def _is_refused(found: Found, door: Door) -> bool:
     if found.status != 200 or found.reached:
         return False
     if door is Door.LEGACY:  # each method has a form of its own
-        return found.reached is False or b"SSL secure connection" in found.body or b"role" in found.body
+        said = b"SSL secure connection" in found.body or b" role" in found.body or found.body == b"False"
+        return found.reached is False or said
     reply = json.loads(found.body)
     refused = "SSL secure connection is required" in reply["message"] or " role" in reply["message"]
     return refused and (reply["success"], reply["data"]) == (False, None)

@@ -34,7 +34,7 @@ QUEUE, OTHER_QUEUE = "TEST_PQ", "OTHER_PQ"
 TASK, TASK_OF_PRODUCTION = 77, 78
 
 #: PandaIDs. All are Jane's, but the one of a working group and the one of production.
-WAITING, RUNNING, ELSEWHERE, OF_GROUP, MANAGED, FINISHED = 101, 102, 103, 104, 105, 106
+WAITING, RUNNING, ELSEWHERE, OF_GROUP, MANAGED, FINISHED, NEXT = 101, 102, 103, 104, 105, 106, 107
 
 HARVESTER: Final = "janes-harvester"
 COMMAND: Final = 5
@@ -54,6 +54,7 @@ MARKS: Final[Mapping[str, str]] = {
     "key": "text-of-the-private-key",
     "proxy": "text-of-janes-proxy",
     "access token": "text-of-an-access-token",
+    "token key": "tokenKey",  # the name in the reply; the key is another one each day
     "credential name": "janes-credential",
     "sandbox": "sources.jane.tar.gz",
     "command": "command-to-janes-harvester",
@@ -78,7 +79,7 @@ PROBES: Final[Mapping[str, str]] = {
             f"WHERE PandaID = {pid}"
             for table in ("jobsDefined4", "jobsActive4", "jobsArchived4")
         )
-        for pid in (WAITING, RUNNING, ELSEWHERE, OF_GROUP, MANAGED, FINISHED)
+        for pid in (WAITING, RUNNING, ELSEWHERE, OF_GROUP, MANAGED, FINISHED, NEXT)
     },
 }
 
@@ -104,10 +105,8 @@ def put_job_for_access_test(tx: Transaction, panda_id: int, status: str, attribu
 
 def fill(tbuf: TaskBuffer) -> None:
     """Store everything that the rows of ``access_rows`` speak of."""
-    queue = {"status": "online", "type": "unified", "dn": OWNER_OF_PILOTS}
-    for name in (QUEUE, OTHER_QUEUE):
-        data = {**queue, "panda_resource": name, "nickname": name, "dn": queue["dn"] if name == QUEUE else ""}
-        insert(tbuf, "PANDA.schedconfig_json", {"panda_queue": name, "data": json.dumps(data), "last_update": "now"})
+    queue = {"status": "online", "type": "unified"}
+    tbuf.storeQueues({QUEUE: {**queue, "dn": OWNER_OF_PILOTS, "harvester": HARVESTER}, OTHER_QUEUE: queue})
     managed: dict[str, Any] = {"prodSourceLabel": "managed", "prodUserID": "/CN=prod", "prodUserName": "prod"}
     managed["jediTaskID"] = TASK_OF_PRODUCTION
     jobs: dict[int, tuple[str, dict[str, Any]]] = {
@@ -117,6 +116,7 @@ def fill(tbuf: TaskBuffer) -> None:
         OF_GROUP: ("running", {**managed, "workingGroup": "AP_higgs"}),
         MANAGED: ("running", managed),
         FINISHED: ("finished", {}),
+        NEXT: ("activated", {**managed, "jediTaskID": None}),
     }
     for panda_id, (status, attributes) in jobs.items():
         tbuf.caller.call(put_job_for_access_test, (panda_id, status, attributes), {})

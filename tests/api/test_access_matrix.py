@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ CALLERS = callers()
 class Bench:
     """The application, what it serves, and a look at everything around one request."""
 
-    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(self, directory: Path, monkeypatch: pytest.MonkeyPatch, **settings: Any) -> None:
         for name in ("cache", "keys", "proxies", "auth"):
             (directory / name).mkdir()
         lay_files(directory / "cache", directory / "keys", directory / "proxies", directory / "clients.json")
@@ -49,14 +50,14 @@ class Bench:
         self._bridge = LocalBridge(connection, OperationSettings(hostname="testhost"))
         tbuf = TaskBuffer(self._bridge)
         fill(tbuf)
-        self._client = self._application(directory, tbuf)
+        self._client = self._application(directory, tbuf, settings)
         self._client.get("/server/panda/getSiteSpecs", environ_overrides={"SSL_CLIENT_S_DN": "/CN=x"})  # warms caches
         self._world = World(directory / "panda.sqlite3", directory / "cache")
         self._reached = False
         self._watch(monkeypatch)
 
     @staticmethod
-    def _application(directory: Path, tbuf: TaskBuffer) -> Client:
+    def _application(directory: Path, tbuf: TaskBuffer, changed: dict[str, Any]) -> Client:
         settings = ServerSettings(
             cache_dir=directory / "cache",
             logdir=directory,
@@ -64,6 +65,7 @@ class Bench:
             keyDir=directory / "keys",
             proxy_dir=directory / "proxies",
             sandboxHostname="cache.test",
+            **changed,
         )
         services = FakeServices()
         answer = {"access_token": MARKS["access token"], "expires_in": 3600}
@@ -88,8 +90,8 @@ class Bench:
 
         monkeypatch.setattr(signature, "bind", noticed)
 
-    def ask(self, place: Place, row: Row, caller: Caller) -> Found:
-        """Ask, and return what became of it; whatever changed is put back."""
+    def ask(self, place: Place, row: Row, caller: Caller, *, key: str = "", keep: bool = False) -> Found:
+        """Ask, and return what became of it; whatever changed is put back, unless it shall be kept."""
         request = sent(place.route, place.door, row)
         self._reached = False
         reply = self._client.open(
@@ -97,10 +99,10 @@ class Bench:
             method=request.method,
             data=request.body,
             content_type=request.content_type,
-            headers=dict(caller.headers),
+            headers={**caller.headers, **({"Idempotency-Key": key} if key else {})},
             environ_overrides=dict(caller.environ),
         )
-        changes = self._world.changes()
+        changes = frozenset[str]() if keep else self._world.changes()
         return Found(reply.status_code, reply.get_data(), self._reached, changes, request.body)
 
     def close(self) -> None:
@@ -109,12 +111,25 @@ class Bench:
         self._bridge.close()
 
 
-@pytest.fixture(scope="module")
-def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+@contextmanager
+def opened(directory: Path, **settings: Any) -> Iterator[Bench]:
     with pytest.MonkeyPatch.context() as monkeypatch:
-        made = Bench(tmp_path_factory.mktemp("access"), monkeypatch)
+        made = Bench(directory, monkeypatch, **settings)
         yield made
         made.close()
+
+
+@pytest.fixture(scope="module")
+def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    with opened(tmp_path_factory.mktemp("access")) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def closed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Bench]:
+    """The same where nobody looks at jobs without credentials."""
+    with opened(tmp_path_factory.mktemp("closed"), anonymous_reads=False) as made:
+        yield made
 
 
 def test_every_request_has_a_row() -> None:
@@ -126,6 +141,10 @@ def test_every_request_has_a_row() -> None:
 def test_every_row_is_of_a_request() -> None:
     names = {name for route in ROUTES for name in (route.v1, route.legacy)}
     assert [row.name for row in ROWS if row.name not in names] == []
+
+
+def test_a_row_that_lets_somebody_do_something_says_what() -> None:
+    assert [row.name for row in ROWS if row.who and not (row.changes or row.shows)] == []
 
 
 @pytest.mark.parametrize("place", PLACES, ids=str)
@@ -140,3 +159,32 @@ def test_a_request_does_for_each_caller_what_the_pages_say(bench: Bench, place: 
             if problem:
                 wrong.append(f"{row.what or place.name} by {caller.name}: {problem}\n    {found}")
     assert not wrong, "\n".join(["", *wrong])
+
+
+#: What stays open where reading jobs is closed: logs lie at /cache/ anyhow, and names of users are told to pilots.
+STAYS_OPEN = {"fetchLog": {"log"}, "getDNsForS3": {"permitted"}}
+
+
+@pytest.mark.parametrize("place", [place for place in PLACES if place.level == "-"], ids=str)
+def test_where_reading_is_closed_nobody_without_credentials_is_shown_anything(closed: Bench, place: Place) -> None:
+    for row in rows_of(place.route):
+        for caller in CALLERS:
+            if caller.kind == "anonymous":
+                assert closed.ask(place, row, caller).shown == STAYS_OPEN.get(place.name, set()), caller.name
+
+
+SHOWN_ONCE = [
+    (place, row)
+    for place in PLACES
+    for row in rows_of(place.route)
+    if place.route.method == "POST" and row.shows and "production" in (row.who or "").split()
+]
+
+
+@pytest.mark.parametrize(("place", "row"), SHOWN_ONCE, ids=[f"{place}-{row.what}" for place, row in SHOWN_ONCE])
+def test_an_answer_that_is_kept_for_a_key_is_shown_to_its_owner_only(bench: Bench, place: Place, row: Row) -> None:
+    production = next(caller for caller in CALLERS if caller.kind == "production")
+    for caller in CALLERS:
+        bench.ask(place, row, production, key="k", keep=True)
+        again = bench.ask(place, row, caller, key="k")
+        assert bool(again.shown) is (caller is production), f"{caller.name}: {again}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import ssl
 import subprocess
+from collections.abc import Mapping
 from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
@@ -17,25 +18,27 @@ from tests.chaos.web_rig import Answer, Rig
 from tests.e2e.grid_credentials import Authority, Credential, dn
 
 VO = "testvo"
+GROUP_VO = "atlas"  # the one whose working groups act for their members
 
 
 class GridRig(Rig):
-    """Apache with our module for proxies, or with mod_gridsite in its place."""
+    """Apache with our module for proxies, or with mod_gridsite in its place; ``server`` are further settings."""
 
-    def __init__(self, directory: Path, *, gridsite: bool = False) -> None:
+    def __init__(self, directory: Path, *, gridsite: bool = False, server: Mapping[str, object] | None = None) -> None:
         self.authority = Authority()
         self.voms = self.authority.certify("/DC=org/DC=test/CN=voms.test")
         self.gridsite = gridsite
         self._vomsdir = directory / "vomsdir"
         certificates = directory / "ca" / "certificates"
-        server = {"vomsdir": self._vomsdir, "ca_certificates": certificates}
-        super().__init__(directory, "sqlite", daemon=False, server=server)
+        trusted = {"vomsdir": self._vomsdir, "ca_certificates": certificates}
+        super().__init__(directory, "sqlite", daemon=False, server={**trusted, **(server or {})})
 
     def _write_credentials(self) -> None:
         super()._write_credentials()
-        lsc = self._vomsdir / VO / "voms.test.lsc"
-        lsc.parent.mkdir(parents=True, exist_ok=True)
-        lsc.write_text(f"{dn(self.voms.certificate.subject)}\n{dn(self.authority.certificate.subject)}\n")
+        for vo in (VO, GROUP_VO):
+            lsc = self._vomsdir / vo / "voms.test.lsc"
+            lsc.parent.mkdir(parents=True, exist_ok=True)
+            lsc.write_text(f"{dn(self.voms.certificate.subject)}\n{dn(self.authority.certificate.subject)}\n")
         text = self.authority.certificate.public_bytes(serialization.Encoding.PEM)
         command = ["openssl", "x509", "-noout", "-subject_hash"]
         name = subprocess.run(command, input=text, check=True, capture_output=True).stdout.decode().strip()
