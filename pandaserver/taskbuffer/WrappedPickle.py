@@ -27,6 +27,9 @@ MAX_TUPLES: Final = 10_000
 #: How to decode the byte strings of Python 2: its texts are UTF-8, and what is none comes back unchanged.
 _PYTHON2_TEXT: Final = ("utf-8", "surrogateescape")
 
+#: A byte that is not UTF-8, in text that was read as UTF-8.
+_ESCAPED: Final = re.compile("[\udc80-\udcff]")
+
 #: Where ours differs from what every stock client writes and reads.
 NULL: Final = "NULL"
 
@@ -156,7 +159,7 @@ def loads(text: str | bytes, *, max_size: int = MAX_SIZE) -> Any:
     Whatever is not such a pickle raises :class:`BadRequest`, before anything of it has run.
     """
     try:
-        data = text.encode("latin-1") if isinstance(text, str) else text
+        data = _as_bytes(text) if isinstance(text, str) else text
     except UnicodeEncodeError:
         raise ForbiddenPickle("the pickle contains characters that protocol 0 does not have") from None
     if len(data) > max_size:
@@ -168,6 +171,14 @@ def loads(text: str | bytes, *, max_size: int = MAX_SIZE) -> Any:
         raise
     except (pickle.UnpicklingError, ValueError, TypeError, AttributeError, LookupError, EOFError) as problem:
         raise BadRequest(f"the pickle cannot be read: {problem}") from problem
+
+
+def _as_bytes(text: str) -> bytes:
+    """Return the bytes of a pickle that came as text: those above 127 stand for letters, and for times.
+
+    Forms are read as UTF-8, which such bytes hardly ever are, and then they are there as halves of surrogate pairs.
+    """
+    return text.encode(errors="surrogateescape") if _ESCAPED.search(text) else text.encode("latin-1")
 
 
 def _check_instructions(data: bytes) -> None:

@@ -4,7 +4,8 @@ A file of pairs names a request at its doors and lists cases of both, or lists c
 is sent in every way that clients have: as a form, as JSON, as JSON that is compressed with and without saying so; and
 where the historical door has two forms of replies, with and without asking for JSON.
 
-What is sent as ``{"pickle": text}`` is a pickle of the Python value that the text is.
+What is sent as ``{"pickle": text}`` is a pickle of the Python value that the text is, ``{"golden": name}`` what another
+golden file has: text of a document, bytes of a pickle.
 
 In a case ``{name}`` stands for what was ``given``: ``{job}`` is the PandaID of the job, ``{jobtext}`` the same as text,
 ``{token}`` a pilot token. A reply is ``text``, or the words of a form (``form``), or a document (``json``, or ``has``,
@@ -90,7 +91,7 @@ class Pair:
 
 
 def _fits_a_form(value: Any) -> bool:
-    return isinstance(value, str | int | float) or pickled.is_pickle(value)
+    return isinstance(value, str | int | float) or pickled.is_pickle(value) or _is_golden(value)
 
 
 def all_pairs(directory: Path = PILOTS) -> list[Pair]:
@@ -158,7 +159,7 @@ def send(client: Client, pair: Pair, named: Mapping[str, Any], body: str, accept
         case "query":
             return client.get(f"{url}?{urlencode(fields, doseq=True)}", **options)
         case "form":
-            return client.post(url, data={name: str(value) for name, value in fields.items()}, **options)
+            return client.post(url, data={name: _in_a_form(value) for name, value in fields.items()}, **options)
         case "file":
             file = pair.case["file"]
             content = file["text"].encode()
@@ -172,10 +173,21 @@ def send(client: Client, pair: Pair, named: Mapping[str, Any], body: str, accept
     )
 
 
+def _is_golden(value: Any) -> bool:
+    return isinstance(value, dict) and value.keys() == {"golden"}
+
+
+def _in_a_form(value: Any) -> str | bytes:
+    return value if isinstance(value, bytes) else str(value)
+
+
 def filled(value: Any, named: Mapping[str, Any]) -> Any:
     """Return a value with names replaced; a value that is one name becomes what it stands for, with its type."""
     if pickled.is_pickle(value):
         return pickled.dumped(str(filled(value["pickle"], named)))
+    if _is_golden(value):
+        path = GOLDEN / value["golden"]
+        return path.read_text() if path.suffix == ".json" else path.read_bytes()
     if isinstance(value, dict):
         return {filled(name, named): filled(inner, named) for name, inner in value.items()}
     if isinstance(value, list):

@@ -75,12 +75,12 @@ def submit_jobs(user: User) -> None:
 
 @exercise("getJobStatus", "getFullJobStatus")
 def look_at_jobs(user: User) -> None:
-    panda_id = user.submitted(jobParameters="a b  'c' %41 +")
+    panda_id = user.submitted(jobParameters="a b  'c' %41 +", jobStatus="defined", jobName="é €")
     for function in ("getJobStatus", "getFullJobStatus"):
         job, nobody = user.ask(function, [panda_id, 999_999_999])
         assert nobody is None
         assert (job["PandaID"], job["jobStatus"], job["prodUserName"]) == (panda_id, "activated", user.name)
-        assert job["jobParameters"] == "a b  'c' %41 +"
+        assert (job["jobParameters"], job["jobName"]) == ("a b  'c' %41 +", "é €")
         assert [file["type"] for file in job["Files"]] == ["output", "log"]
     if not user.speaks_v1:
         [job] = user.ask("getJobStatus", [panda_id], no_pickle=True)
