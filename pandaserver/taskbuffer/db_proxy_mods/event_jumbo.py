@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from pandaserver.taskbuffer.db_proxy_mods.event_end import end_consumer, give_up_set, settle_files
-from pandaserver.taskbuffer.db_proxy_mods.event_sibling import lock_set
+from pandaserver.taskbuffer.db_proxy_mods.event_sibling import lock_set, lock_sets_of
 from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_kill import kill_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
@@ -66,7 +66,9 @@ def finish_co_jumbo_jobs(tx: Transaction, minutes: float, limit: int) -> int:
     jumbo job any more, is closed, so that the task layer makes other jobs.
     """
     ended: dict[int, JobStatus] = {}
-    for job_id in _claim(tx, DEFINED, (*_WAITING, *_SETTLED), limit, minutes=minutes):
+    settled = _claim(tx, DEFINED, (*_WAITING, *_SETTLED), limit, minutes=minutes)
+    lock_sets_of(tx, settled)
+    for job_id in settled:
         became = end_consumer(tx, job_id, JobStatus.finished)
         if became:
             ended[job_id] = became

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
@@ -15,6 +16,12 @@ MOST: Final = 1000
 
 LOCK_MEMBERS: Final = """
     SELECT PandaID FROM ATLAS_PANDA.panda_event_jobs WHERE jobsetID = :jobsetID ORDER BY PandaID FOR UPDATE
+"""
+
+SETS_OF: Final = "SELECT DISTINCT jobsetID FROM ATLAS_PANDA.panda_event_jobs WHERE PandaID IN (:ids[])"
+
+LOCK_SETS: Final = """
+    SELECT PandaID FROM ATLAS_PANDA.panda_event_jobs WHERE jobsetID IN (:sets[]) ORDER BY jobsetID, PandaID FOR UPDATE
 """
 
 MEMBERS: Final = """
@@ -59,6 +66,17 @@ def close_unused(tx: Transaction, jobset: int, but: int, **changes: Any) -> list
 def lock_set(tx: Transaction, jobset: int) -> None:
     """Wait until nobody else decides about a set; read what it is like only after this."""
     tx.rows(LOCK_MEMBERS, jobsetID=jobset)
+
+
+def lock_sets_of(tx: Transaction, ids: Sequence[int]) -> None:
+    """Do the same with the sets of several jobs, whose rows the caller holds, before it decides about the first.
+
+    Everybody locks jobs before sets, and both in their order. Whoever took sets as they come would meet others in a
+    deadlock.
+    """
+    sets = sorted(row[0] for row in tx.rows(SETS_OF, ids=list(ids))) if len(ids) > 1 else []
+    if len(sets) > 1:
+        tx.rows(LOCK_SETS, sets=sets)
 
 
 def members_of(tx: Transaction, jobset: int) -> list[tuple[int, int, int, str | None]]:

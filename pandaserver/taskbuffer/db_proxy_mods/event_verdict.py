@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from pandaserver.taskbuffer.db_proxy_mods.event_clone import end_clone
 from pandaserver.taskbuffer.db_proxy_mods.event_end import ENDS_HERE, end_consumer, settle_files
 from pandaserver.taskbuffer.db_proxy_mods.event_merge import merge_ended
+from pandaserver.taskbuffer.db_proxy_mods.event_sibling import lock_sets_of
 from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import move_jobs
 from pandaserver.taskbuffer.job_flags import EVENT_SERVICE_MERGE, JOB_CLONING
@@ -23,6 +24,7 @@ _SAME_ATTEMPT: Final = "COALESCE(attemptNr, 0) = :attemptNr"
 def settle_event_jobs(tx: Transaction, verdicts: Sequence[Verdict]) -> dict[int, JobStatus]:
     """Carry out verdicts and return what each job became; one that does not fit its verdict any more is left out."""
     became: dict[int, JobStatus] = {}
+    lock_sets_of(tx, [v.PandaID for v in verdicts])
     for verdict in sorted(verdicts, key=lambda v: v.PandaID):
         status = _settle(tx, verdict)
         if status is not None:
@@ -46,8 +48,15 @@ def _settle(tx: Transaction, verdict: Verdict) -> JobStatus | None:
     return target
 
 
-def lose_event_job(tx: Transaction, job: JobSpec, **changes: Any) -> None:
-    """End a job whose heartbeat stopped, and whose row the caller holds; its ranges go back to its set."""
+def lose_event_jobs(tx: Transaction, lost: Sequence[tuple[JobSpec, Mapping[str, Any]]]) -> None:
+    """End jobs whose heartbeat stopped, each with its changes; the caller holds their rows."""
+    lock_sets_of(tx, [job.PandaID or 0 for job, _ in lost])
+    for job, changes in lost:
+        _lose(tx, job, **changes)
+
+
+def _lose(tx: Transaction, job: JobSpec, **changes: Any) -> None:
+    """End one of them; its ranges go back to its set."""
     job_id, target = job.PandaID or 0, JobStatus.failed
     changes["endTime"] = job.endTime or job.modificationTime
     if job.eventService in ENDS_HERE:

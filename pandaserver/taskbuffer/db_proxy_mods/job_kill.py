@@ -8,6 +8,7 @@ from typing import Any, Final
 from pandaserver.taskbuffer import kill
 from pandaserver.taskbuffer.db_proxy_mods import audit
 from pandaserver.taskbuffer.db_proxy_mods.event_kill import archive_event_consumers, sets_after_kill
+from pandaserver.taskbuffer.db_proxy_mods.event_sibling import lock_sets_of
 from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import Sql, move_jobs, touch_jobs
 from pandaserver.taskbuffer.kill import KillRequest, KillTarget
@@ -84,6 +85,8 @@ def _end(tx: Transaction, request: KillRequest, jobs: Sequence[KillTarget]) -> s
     if sub_status:
         changes["jobSubStatus"] = sub_status
     has_events = any(job.event_service for job in jobs)
+    if has_events:
+        lock_sets_of(tx, [job.PandaID for job in jobs if job.event_service])
     archived = archive_event_consumers(tx, request, jobs, **changes) if has_events else set()
     ended = move_jobs(
         tx, [job.PandaID for job in jobs if job.PandaID not in archived], rule.target, by="killJob", **changes

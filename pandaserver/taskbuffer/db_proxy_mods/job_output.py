@@ -53,6 +53,11 @@ OURS = """
     FOR UPDATE
 """
 
+#: In the order in which everybody locks jobs, or a batch would meet others in a deadlock.
+LOCK_JOBS = """
+    SELECT PandaID FROM ATLAS_PANDA.jobsActive4 WHERE PandaID IN (:ids[]) ORDER BY PandaID FOR UPDATE
+"""
+
 RELEASE = """
     UPDATE ATLAS_PANDA.Job_Output_Report
     SET lockedBy = NULL, lockedTime = CURRENT_TIMESTAMP - :age * INTERVAL '1' SECOND
@@ -141,8 +146,9 @@ def settle_output_reports(tx: Transaction, owner: str, verdicts: list[Verdict]) 
     any more changes nothing; its report goes, unless the job still lives in that attempt.
     """
     ours = set(tx.rows(OURS, ids=sorted({v.PandaID for v in verdicts}), owner=owner))
-    # Jobs are locked in the order in which everybody locks them, or we would meet others in a deadlock.
-    held = sorted((v for v in verdicts if (v.PandaID, v.attemptNr) in ours), key=lambda v: v.PandaID)
+    held = [verdict for verdict in verdicts if (verdict.PandaID, verdict.attemptNr) in ours]
+    if len(held) > 1:
+        tx.rows(LOCK_JOBS, ids=[verdict.PandaID for verdict in held])
     tx.change_many(
         MEASURE, [{"PandaID": v.PandaID, "attemptNr": v.attemptNr, **_values(v.measures)} for v in held if v.measures]
     )

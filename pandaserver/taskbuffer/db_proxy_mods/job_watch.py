@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from pandaserver.taskbuffer.db_proxy_mods.event_verdict import lose_event_job
+from pandaserver.taskbuffer.db_proxy_mods.event_verdict import lose_event_jobs
 from pandaserver.taskbuffer.db_proxy_mods.file import fail_outputs
 from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
 from pandaserver.taskbuffer.db_proxy_mods.job_move import Sql, move_jobs
@@ -50,14 +50,17 @@ def fail_lost_jobs(tx: Transaction, rule: LostRule, limit: int) -> list[JobSpec]
     jobs = load_jobs(tx, ids, tables=(ACTIVE,), parameters=False)
     workers = _ended_workers(tx, ids)
     groups: dict[tuple[int, str, str | None], list[int]] = defaultdict(list)
+    of_sets: list[tuple[JobSpec, dict[str, Any]]] = []
     for job in jobs:
         if job.PandaID is not None:
             code, diag = reason_of_loss(job, rule)
             if job.eventService:
-                lose_event_job(tx, job, jobDispatcherErrorCode=code, jobDispatcherErrorDiag=diag)
+                of_sets.append((job, {"jobDispatcherErrorCode": code, "jobDispatcherErrorDiag": diag}))
                 continue
             silent = not (job.exeErrorDiag or job.pilotErrorDiag or job.jobDispatcherErrorDiag)
             groups[code, diag, workers.get(job.PandaID) if silent else None].append(job.PandaID)
+    if of_sets:
+        lose_event_jobs(tx, of_sets)
     for (code, diag, worker), members in groups.items():
         changes: dict[str, Any] = {"jobDispatcherErrorCode": code, "jobDispatcherErrorDiag": diag}
         if worker is not None:
