@@ -7,6 +7,8 @@ import ssl
 import threading
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import TracebackType
@@ -35,6 +37,8 @@ class DeviceIssuer:
         self._key = ec.generate_private_key(ec.SECP256R1())
         self._asked: dict[str, int] = {}  # device code -> how often its token was asked for
         self._refresh: dict[str, str] = {}  # refresh token -> user
+        self._lifetime = _LIFETIME
+        self.refreshed = 0  # tokens given for old ones
         certificate, key = directory / "issuer.pem", directory / "issuer-key.pem"
         authority.certify_host(["localhost"], certificate, key)
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
@@ -54,6 +58,15 @@ class DeviceIssuer:
         self._server.shutdown()
         self._server.server_close()
         self._thread.join()
+
+    @contextmanager
+    def short_lived(self) -> Iterator[None]:
+        """Give tokens that are good for a minute: so short before the end clients ask for others."""
+        self._lifetime = 60
+        try:
+            yield
+        finally:
+            self._lifetime = _LIFETIME
 
     def entry(self, vo: str) -> dict[str, Any]:
         """Return what servers and clients read about it."""
@@ -89,7 +102,8 @@ class DeviceIssuer:
         if path == "/token" and form["grant_type"] == DEVICE:
             return self._token_for_device(form["device_code"])
         if path == "/token" and form["grant_type"] == "refresh_token" and form["refresh_token"] in self._refresh:
-            return self._tokens(self._refresh[form["refresh_token"]])
+            self.refreshed += 1
+            return self._tokens(self._refresh.pop(form["refresh_token"]))
         raise Refused("invalid_request")
 
     def _token_for_device(self, code: str) -> dict[str, Any]:
@@ -110,12 +124,12 @@ class DeviceIssuer:
             "name": user.lower(),
             "preferred_username": nickname,
             "groups": self.groups,
-            "exp": int(time.time()) + _LIFETIME,
+            "exp": int(time.time()) + self._lifetime,
         }
         token = jwt.encode(claims, self._key, "ES256", headers={"kid": _KEY_ID})
         refresh = str(uuid.uuid4())
         self._refresh[refresh] = user
-        return {"id_token": token, "access_token": token, "refresh_token": refresh, "expires_in": _LIFETIME}
+        return {"id_token": token, "access_token": token, "refresh_token": refresh, "expires_in": self._lifetime}
 
 
 def _handler(issuer: DeviceIssuer) -> type[BaseHTTPRequestHandler]:
