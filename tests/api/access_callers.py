@@ -51,6 +51,11 @@ class Caller:
     environ: Mapping[str, str] = field(default_factory=dict)
     headers: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def token(self) -> str:
+        """Return the token, "" if the caller has none."""
+        return self.headers.get("Authorization", "").removeprefix("Bearer ")
+
 
 def issuers(directory: Path) -> OidcTokens:
     """Return what checks tokens: two VOs of one issuer, and one that has an issuer of its own."""
@@ -88,6 +93,10 @@ def callers() -> list[Caller]:
     good = [
         Caller("anonymous", "anonymous"),
         Caller("anonymous with forged headers", "anonymous", headers=FORGERY),
+        Caller("certificate of an unknown authority", "anonymous", certificate(JANES_DN, "GENEROUS")),
+        Caller("certificate that failed", "anonymous", certificate(JANES_DN, "FAILED:certificate has expired")),
+        Caller("no certificate", "anonymous", certificate(JANES_DN, "NONE")),
+        Caller("password", "anonymous", headers={"Authorization": "Basic amRvZTp4"}),
         Caller("owner", "owner", certificate(JANES_DN)),
         Caller("owner by another certificate", "twin", certificate("/C=DE/O=Other/CN=jdoe/CN=Jane Doe")),
         Caller("owner by a token", "namesake", headers=member(JANE, "jdoe")),
@@ -132,7 +141,7 @@ def callers() -> list[Caller]:
 def _refused() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
     """Return credentials that prove nothing: name -> environment and headers."""
     now = time.time()
-    claims: dict[str, Any] = {"aud": "client-1", "sub": "s", "iss": "https://iam.example.org/", "exp": now + 300}
+    claims: dict[str, Any] = {"aud": "client-1", "sub": "s", "iss": "https://iam.example.org/", "exp": now + 24 * 3600}
     claims["groups"] = ["testvo", "testvo/production"]
     tokens = {
         "banned user": token(name=BERND),
@@ -154,6 +163,7 @@ def _refused() -> dict[str, tuple[dict[str, str], dict[str, str]]]:
         "issuer of another VO": token(OTHER_RSA_KEY, "other", aud="client-o", iss="https://other.example.org/"),
         "role without its group": token(groups=["testvo"]),
         "no token at all": "not.a.token",
+        "nothing in place of a token": "",
     }
     found: dict[str, tuple[dict[str, str], dict[str, str]]] = {
         name: ({}, bearer(text, "testvo" if name == "banned user" else "testvo.production"))

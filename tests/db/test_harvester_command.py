@@ -29,6 +29,7 @@ def ago(**span: float) -> datetime:
 
 
 def given(tbuf: TaskBuffer, number: int, text: str, status: str = "new", minutes: float = 0, **more: Any) -> None:
+    """Store a command; a number below 1 is none that the sequence will draw."""
     row = {
         "command_id": number,
         "command": text,
@@ -132,9 +133,9 @@ def test_the_whole_vocabulary_comes_through(tbuf: TaskBuffer, text: str, params:
 
 
 def test_a_command_replaces_the_last_one_of_its_text(tbuf: TaskBuffer) -> None:
-    given(tbuf, 1, "A", "acknowledged")
-    given(tbuf, 2, "B")
-    given(tbuf, 3, "A", harvester_ID="other")
+    given(tbuf, -3, "A", "acknowledged")
+    given(tbuf, -2, "B")
+    given(tbuf, -1, "A", harvester_ID="other")
     assert tbuf.commandToHarvester(H, "A")
     assert tbuf.commandToHarvester(H, "A")
     assert sorted(texts(tbuf)) == ["A", "A", "B"]
@@ -159,7 +160,7 @@ def test_a_command_replaces_the_last_one_of_its_text(tbuf: TaskBuffer) -> None:
 def test_a_young_command_is_not_given_again(
     tbuf: TaskBuffer, status: str, minutes: float, spans: dict[str, Any], again: bool
 ) -> None:
-    given(tbuf, 1, "A", status, minutes)
+    given(tbuf, -1, "A", status, minutes)
     assert tbuf.commandToHarvester(H, "A", **spans) is again
     assert query(tbuf, ROWS)[0][2] == ("new" if again else status)
 
@@ -197,7 +198,7 @@ def test_two_processes_of_one_name_announce_together(database: ConnectionSetting
 
 def test_sweeps_of_two_queues_wait_side_by_side(tbuf: TaskBuffer) -> None:
     tbuf.storeQueues({name: {"harvester": H} for name in ("A_PQ", "B_PQ")})
-    given(tbuf, 1, "KILL_WORKERS", "retrieved")
+    given(tbuf, -1, "KILL_WORKERS", "retrieved")
     for queue in ("A_PQ", "B_PQ"):
         assert tbuf.sweepPQ(Sweep(queue, ("submitted",), None, None), "Paula Prod") == "OK"
     assert [c.params["computingSite"] for c in tbuf.getCommands(H, 9)] == [["A_PQ"], ["B_PQ"]]
