@@ -167,7 +167,7 @@ def add_target_slots(
     slots: Annotated[int, Wire("numSlots"), AlsoText, "slots that it shall have; -1 takes the wish back"],
     global_share: Annotated[str | None, Wire("gshare"), MaxLength(32), "only for that share"] = None,
     resource_type: Annotated[str | None, Wire("resourceType"), MaxLength(56), "only for that type"] = None,
-    expiration_date: Annotated[str | None, Wire("validPeriod"), "days for which it holds"] = None,
+    expiration_date: Annotated[str | None, AlsoText, Wire("validPeriod"), "days for which it holds"] = None,
 ) -> Envelope:
     """Say how many slots a queue shall have, in place of what was said before."""
     if not -1 <= slots <= _MOST_SLOTS:

@@ -9,7 +9,7 @@ from pandaserver.taskbuffer.kill import Killer, KillRequest
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from tests.db.completion import job_of
 from tests.db.event_jobs import FILE, acquire, begin, consumer, counts, family, say, settle, submit, update
-from tests.db.test_submission_races import at_once
+from tests.db.many import at_once
 
 N = 6
 

@@ -12,7 +12,7 @@ from pandaserver.taskbuffer.states import FINAL, TRANSITIONS
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from tests.db.completion import history, job_of, reports, tables_of
 from tests.db.crowd import put_jobs
-from tests.db.test_submission_races import WORKERS, at_once
+from tests.db.many import WORKERS, at_once
 
 ARROWS = {(arrow.source, arrow.target) for arrow in TRANSITIONS}
 

@@ -2,34 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any
-
-from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from pandaserver.taskbuffer.keyed_caller import KeyedCaller
-from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.setup import Prepared
 from pandaserver.taskbuffer.states import JobStatus
 from pandaserver.taskbuffer.submission import Submission, Submitted, Submitter
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from pandaserver.taskbuffer.tickets import Ticket
+from tests.db.many import at_once
 from tests.db.test_setupper import run_job
 from tests.factories import make_job
 
 JANE = Submitter(dn="/CN=Jane Doe", name="Jane Doe")
-WORKERS = 6
-
-
-def at_once(database: ConnectionSettings, act: Callable[[TaskBuffer, int], Any], times: int) -> list[Any]:
-    """Return what ``act`` returned on as many connections, all busy at the same time."""
-    buffers = [TaskBuffer(LocalBridge(database, OperationSettings(hostname="h"))) for _ in range(WORKERS)]
-    try:
-        with ThreadPoolExecutor(WORKERS) as pool:
-            return list(pool.map(lambda n: act(buffers[n % WORKERS], n), range(times)))
-    finally:
-        for buffer in buffers:
-            buffer.close()
 
 
 def keyed(tbuf: TaskBuffer, key: str) -> TaskBuffer:
