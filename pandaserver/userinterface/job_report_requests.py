@@ -22,9 +22,9 @@ def _error(message: str) -> Text:
     return Text(f"ERROR : {message}")
 
 
-def _pickled_refusal(message: str) -> Text:
-    """Return what the method has always said to an identifier that is no number: a pickle, among replies in JSON."""
-    return Text(dump_for_clients((False, message)).decode())
+def _refusal(message: str) -> Text:
+    """Return what the method has always said to an identifier that is no number, a pickle among replies in JSON."""
+    return Text(dump_for_clients((False, message)).decode()) if "must be of type int" in message else _error(message)
 
 
 @request(
@@ -61,7 +61,7 @@ def generate_offline_execution_script(
     auth=Auth.ANYONE,
     auth_v1=Auth.USER,
     answer=json_answer,
-    failed=_pickled_refusal,
+    failed=_refusal,
     heavy=True,
 )
 def get_metadata_for_analysis_jobs(call: Call, task_id: Annotated[int, Wire("jediTaskID"), "task"]) -> dict[str, str]:
