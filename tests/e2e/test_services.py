@@ -8,6 +8,7 @@ import signal
 import socket
 import subprocess
 import urllib.error
+from pathlib import Path
 
 import psutil
 import pytest
@@ -120,6 +121,18 @@ def test_a_reload_keeps_both_processes(running: InstalledServer) -> None:
     assert running.service("reload").returncode == OK
     assert running.is_alive() == "alive=yes"
     assert (running.pid(HTTPD), running.pid(DAEMON)) == before
+
+
+def test_apache_that_is_said_to_be_started_can_be_told_to_read_its_configuration_again(
+    stopped: InstalledServer,
+) -> None:
+    script = stopped.prefix / "etc/rc.d/init.d/panda_httpd"
+    many = {"PATH": os.defpath, "PANDA_SERVER_CONF_NUM_WSGI": "12"}  # between the pid file and the end of the start
+    for _ in range(3):
+        subprocess.run([script, "start"], env=many, check=True, capture_output=True, timeout=60)
+        caught = Path(f"/proc/{stopped.pid(HTTPD)}/status").read_text().partition("SigCgt:")[2].split()[0]
+        assert int(caught, 16) & 1 << (signal.SIGUSR1 - 1), "the signal would end it"
+        assert stopped.service("stop", "panda_httpd").returncode == OK
 
 
 def test_one_side_at_a_time(running: InstalledServer) -> None:
