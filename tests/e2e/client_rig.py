@@ -23,7 +23,10 @@ from tests.e2e.grid_rig import VO, GridRig
 TOKEN_VO: Final = "tokenvo"
 
 CERTIFICATE, TOKEN = "certificate", "token"
+WITHOUT_CURL: Final = "without curl"
 COMBINATIONS: Final = [(release, kind) for release in (NEWEST, FORMER) for kind in (CERTIFICATE, TOKEN)]
+
+_LINES: Final = {NEWEST: "newest", FORMER: "former"}
 
 
 class ClientRig(GridRig):
@@ -111,20 +114,26 @@ class Users:
     def of(self, version: str, kind: str) -> User:
         """Return the user of that release with that kind of credentials; one with a token signs in now."""
         if (version, kind) not in self._known:
-            self._known[version, kind] = self._new(version, kind)
+            self._known[version, kind] = self._new(version, kind, f"{kind} {_LINES[version]}".title())
         return self._known[version, kind]
+
+    def without_curl(self) -> User:
+        """Return a user of the former release where the library is told not to run curl, but to use Python's own."""
+        if (FORMER, WITHOUT_CURL) not in self._known:
+            user = self._new(FORMER, TOKEN, "Python Only", PANDA_USE_NATIVE_HTTPLIB="1")
+            self._known[FORMER, WITHOUT_CURL] = user
+        return self._known[FORMER, WITHOUT_CURL]
 
     def close(self) -> None:
         """End their processes."""
         for user in self._known.values():
             user.client.close()
 
-    def _new(self, version: str, kind: str) -> User:
+    def _new(self, version: str, kind: str, name: str, **variables: str) -> User:
         release = fetched(version)
-        name = f"{kind} {'newest' if version == NEWEST else 'former'}".title()
-        home = self._directory / f"{version}-{kind}"
+        home = self._directory / name.replace(" ", "-")
         home.mkdir()
-        variables = {"PANDA_CONFIG_ROOT": str(home / "config"), "HOME": str(home), "TMPDIR": str(home)}
+        variables |= {"PANDA_CONFIG_ROOT": str(home / "config"), "HOME": str(home), "TMPDIR": str(home)}
         (home / "config").mkdir()
         if kind == CERTIFICATE:
             owner = self.rig.authority.certify(f"/DC=org/DC=test/CN={name}")

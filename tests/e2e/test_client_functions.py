@@ -48,6 +48,16 @@ def test_a_function_about_tasks_says_that_there_are_none(user: User, function: s
         refuses(user, function)
 
 
+@pytest.mark.parametrize(
+    "function",
+    "submitJobs getJobStatus getFullJobStatus killJobs setDebugMode putFile getFile hello get_user_secerts"
+    " getPandaIDsWithTaskID getUserJobMetadata call_idds_command send_workflow_request".split(),
+)
+def test_a_function_does_the_same_without_curl(users: Users, function: str) -> None:
+    """This library sends whole paths as names of files, and gets bytes where the other one gets values."""
+    EXERCISES[function](users.without_curl())
+
+
 @pytest.mark.parametrize("version", [NEWEST, FORMER])
 def test_every_function_is_exercised(users: Users, version: str) -> None:
     known = {*EXERCISES, *TASKS, *INNER}
