@@ -27,8 +27,8 @@ class Place:
 
     @property
     def level(self) -> str:
-        """Return the level by the pages."""
-        return rows(V1 if self.door is Door.V1 else LEGACY)[self.name]
+        """Return the level by the pages, "" for a name that stands in no table."""
+        return rows(V1 if self.door is Door.V1 else LEGACY).get(self.name, "")
 
     def __str__(self) -> str:
         return f"{self.door.value}-{self.name}"

@@ -37,7 +37,8 @@ class Person:
     kind: str
     credential: Credential | None = None
     headers: dict[str, str] = field(default_factory=dict)
-    line: http.client.HTTPSConnection | None = None
+    plain: bool = False  # over http
+    line: http.client.HTTPConnection | None = None
 
     def ask(self, rig: GridRig, place: Place, row: Row, world: World) -> Found:
         """Ask, and return what became of it; status 0 if Apache does not talk to such a caller."""
@@ -52,7 +53,9 @@ class Person:
             self.line, status, body = None, 0, str(error).encode()
         return Found(status, body, None, world.changes(), request.body)
 
-    def _connection(self, rig: GridRig) -> http.client.HTTPSConnection:
+    def _connection(self, rig: GridRig) -> http.client.HTTPConnection:
+        if self.plain:
+            return http.client.HTTPConnection("localhost", rig.options.port, timeout=30)
         context = ssl.create_default_context(cafile=str(rig.authorities))
         if self.credential is not None:
             file = rig.layout.work / "caller.pem"
@@ -126,6 +129,8 @@ def people(rig: AccessRig) -> Iterator[list[Person]]:
     found = [
         Person("anonymous", "anonymous"),
         Person("anonymous with forged headers", "anonymous", headers=FORGERY),
+        Person("anonymous over http", "anonymous", plain=True),
+        Person("anonymous with forged headers over http", "anonymous", headers=FORGERY, plain=True),
         Person("owner", "owner", jane),
         Person("owner by a proxy", "proxy", proxy(jane)),
         Person("owner by a proxy of a proxy", "proxy", proxy(proxy(jane))),
@@ -149,6 +154,11 @@ def people(rig: AccessRig) -> Iterator[list[Person]]:
         Person("owner with a token that is none", "nobody", jane, {"Authorization": "Bearer x.y.z", "Origin": VO}),
         Person("expired certificate", TURNED_AWAY, certify(JANES_DN, expired=True)),
         Person("proxy signed by somebody else", TURNED_AWAY, proxy(jane, forged=True)),
+    ]
+    # mod_gridsite takes proxies of the first generation, and OpenSSL knows none.
+    found += [
+        Person("owner by an old proxy", "proxy" if rig.gridsite else TURNED_AWAY, proxy(jane, legacy=True)),
+        Person("old limited proxy", "limited" if rig.gridsite else TURNED_AWAY, proxy(jane, legacy=True, limited=True)),
     ]
     found += [
         Person(f"other user with {what}", "other", credential)
