@@ -85,6 +85,18 @@ def test_a_dataset_that_nobody_closed_is_found(tbuf: TaskBuffer, minutes: int, f
     assert status_of_dataset(tbuf, "user.jane.out") == status
 
 
+def test_datasets_that_are_not_ours_to_close_hide_none(tbuf: TaskBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasetManager, "DATASETS", 1)
+    put_job(tbuf, "cancelled", outputs=0)
+    change(tbuf, "UPDATE ATLAS_PANDA.filesTable4 SET destinationDBlock = 'a_tid1' WHERE type = 'log'")
+    put_job(tbuf, "cancelled")
+    set_outputs(tbuf, "failed")
+    for name in ("a_tid1", "user.jane.out"):
+        put_dataset(tbuf, name, minutes_ago=HOUR)
+    assert run(tbuf, "settled") == 1
+    assert [status_of_dataset(tbuf, name) for name in ("a_tid1", "user.jane.out")] == ["running", "tobeclosed"]
+
+
 @pytest.mark.parametrize(("minutes", "status"), [(HOUR, "doing"), (4 * HOUR, "running"), (13 * HOUR, "doing")])
 def test_a_dataset_that_waits_for_a_merge_is_looked_at_again(tbuf: TaskBuffer, minutes: int, status: str) -> None:
     put_dataset(tbuf, "d_sub1", status="doing", minutes_ago=minutes, sub="sub")

@@ -76,9 +76,16 @@ def _searched(step: Callable[[], tuple[int, int]]) -> int:
 
 
 def _close_settled(tbuf: TaskBuffer) -> int:
-    """Close datasets whose last job was killed, or whose closer was lost."""
-    blocks = {block.name: block for job in tbuf.findSettledDatasets(DATASETS) for block in blocks_of(job)}
-    return len(tbuf.closeDatasets([blocks[name] for name in sorted(blocks)]))
+    """Close datasets whose last job was killed, or whose closer was lost, except those that are not ours to close."""
+    total = 0
+    last: str | None = " "  # before all names
+    while last is not None:
+        found = tbuf.findSettledDatasets(DATASETS, last)
+        last = found.last
+        blocks = {block.name: block for job in found.jobs for block in blocks_of(job)}
+        if blocks:
+            total += len(tbuf.closeDatasets([blocks[name] for name in sorted(blocks)]))
+    return total
 
 
 def _fail_overdue(tbuf: TaskBuffer) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final, cast
 
 from pandaserver.taskbuffer.db_proxy_mods.job_load import load_jobs
@@ -47,6 +48,7 @@ SETTLED = """
     WHERE d.type = 'output' AND d.status IN ('defined', 'running', 'created')
       AND d.modificationDate < CURRENT_TIMESTAMP - :youngest * INTERVAL '1' MINUTE
       AND d.modificationDate > CURRENT_TIMESTAMP - :oldest * INTERVAL '1' MINUTE
+      AND d.name > :after
       AND m.destinationDBlock = d.name
       AND NOT EXISTS (
         SELECT 1 FROM ATLAS_PANDA.filesTable4 f
@@ -77,6 +79,14 @@ FAILED_AMONG = """
 """
 
 
+@dataclass(frozen=True, slots=True)
+class SettledDatasets:
+    """Datasets that are to be closed, by a job of each; ``last`` is the name to go on after, None at the end."""
+
+    jobs: tuple[JobSpec, ...]
+    last: str | None
+
+
 @operation(timeout=60)
 def complete_closed_datasets(tx: Transaction, limit: int) -> int:
     """Complete output datasets that were to be closed half an hour to three days ago; return how many."""
@@ -85,10 +95,14 @@ def complete_closed_datasets(tx: Transaction, limit: int) -> int:
 
 
 @operation(timeout=300, repeatable=True)
-def find_settled_datasets(tx: Transaction, limit: int) -> list[JobSpec]:
-    """Return a job, with files, of each output dataset that nobody closed although all its files are settled."""
-    ids = sorted({row[1] for row in tx.rows(SETTLED, youngest=10, oldest=14 * _DAY, n=limit)})
-    return load_jobs(tx, ids, parameters=False)
+def find_settled_datasets(tx: Transaction, limit: int, after: str) -> SettledDatasets:
+    """Return a job, with files, of each output dataset that nobody closed although all its files are settled.
+
+    Datasets come in the order of their names, those after the name ``after``; the last one is the next ``after``.
+    """
+    rows = tx.rows(SETTLED, youngest=10, oldest=14 * _DAY, n=limit, after=after)
+    jobs = load_jobs(tx, sorted({row[1] for row in rows}), parameters=False)
+    return SettledDatasets(tuple(jobs), rows[-1][0] if len(rows) == limit else None)
 
 
 @operation(timeout=60)
