@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Iterable
-from typing import Any, BinaryIO, Final, cast
+from typing import Any, BinaryIO, Final
 
 from werkzeug.exceptions import RequestEntityTooLarge
 from werkzeug.http import parse_options_header
@@ -12,12 +11,11 @@ from werkzeug.sansio.multipart import Data, Epilogue, Event, Field, File, Multip
 
 from pandaserver.api.casting import Upload
 from pandaserver.srvcore.errors import BadRequest
-from pandaserver.srvcore.file_cache import storing
+from pandaserver.srvcore.file_cache import spool, storing
 
 _MAX_PARTS: Final = 1000
 _MAX_FILES: Final = 10  # requests have one
 _MAX_TEXT: Final = 16 * 2**20  # bytes of all text fields
-_IN_MEMORY: Final = 512 * 1024  # a file up to this size never touches the disk
 
 
 def read_multipart(chunks: Iterable[bytes], options: str, spool_dir: str | None) -> list[tuple[str, Any]]:
@@ -82,8 +80,9 @@ class _Parts:
         self._files += 1
         if self._files > _MAX_FILES:
             raise BadRequest(f"the multipart body has more than {_MAX_FILES} files")
-        # The file is closed, and so removed, with the request.
-        return cast(BinaryIO, tempfile.SpooledTemporaryFile(_IN_MEMORY, dir=self._spool_dir))
+        # It is closed with the request, and so is gone.
+        with storing(f"the upload {self.where}"):
+            return spool(self._spool_dir)
 
     def _add(self, data: bytes) -> None:
         if self._file is not None:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import struct
 import tempfile
+import uuid
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Final, NoReturn
+from typing import BinaryIO, Final, NoReturn, cast
 
 from pandaserver.srvcore.errors import BadRequest, Conflict, NotFound, StorageError
 
@@ -99,11 +101,8 @@ class FileCache:
         if not rewritable and self.has(name):  # spares the disk; the link below decides
             self._refuse(name)
         with storing(f"file {target.name}"), self._temporary() as temporary:
-            with temporary.open("wb") as file:
-                size, tail = _copy(content, file.write, compress=compress)
-                os.fchmod(file.fileno(), 0o644)  # the web server may run under another account
-                file.flush()
-                os.fsync(file.fileno())
+            kept = None if compress else _named(content, temporary)
+            size, tail = kept or _copied(content, temporary, compress=compress)
             if rewritable:
                 os.replace(temporary, target)
             elif not _linked(temporary, target):
@@ -135,14 +134,13 @@ class FileCache:
 
     @contextmanager
     def _temporary(self) -> Iterator[Path]:
-        """Give an empty file in the same directory that is gone afterwards, unless it was given another name."""
-        handle, name = tempfile.mkstemp(prefix=".upload-", dir=self._directory)
-        os.close(handle)
+        """Give a name in the same directory that nobody has, now or afterwards."""
+        path = self._directory / f".upload-{uuid.uuid4()}"
         try:
-            yield Path(name)
+            yield path
         finally:
             with contextlib.suppress(FileNotFoundError):
-                os.unlink(name)
+                os.unlink(path)
 
     def _sync(self, target: Path, *, undo: bool) -> None:
         """Make the name of a new file last as its content does."""
@@ -167,8 +165,50 @@ def _linked(temporary: Path, target: Path) -> bool:
     return True
 
 
-def _copy(content: BinaryIO, write: Callable[[bytes], object], *, compress: bool) -> tuple[int, bytes]:
+def spool(directory: str | None) -> BinaryIO:
+    """Return an empty file without a name, gone when it is closed unless :meth:`FileCache.store` gives it one."""
+    if directory is not None:
+        with contextlib.suppress(OSError):  # where a file system knows no such files, or is full, which the next tells
+            handle = os.open(directory, os.O_TMPFILE | os.O_RDWR | os.O_CLOEXEC, 0o600)
+            return os.fdopen(handle, "w+b")
+    return cast(BinaryIO, tempfile.TemporaryFile(dir=directory))
+
+
+def _named(content: BinaryIO, path: Path) -> tuple[int, bytes] | None:
+    """Give a name to a file that has none, and return its size and last eight bytes; None if it must be copied."""
+    try:
+        handle = content.fileno()
+    except OSError:  # it lies in memory
+        return None
+    if os.fstat(handle).st_nlink or content.tell():
+        return None
+    content.flush()
+    try:
+        os.link(f"/proc/self/fd/{handle}", path, src_dir_fd=handle, follow_symlinks=True)
+    except OSError as problem:
+        if problem.errno in (errno.ENOENT, errno.EXDEV, errno.EPERM, errno.EOPNOTSUPP):
+            return None  # of a kind that gets no name, or on another disk
+        raise
+    _settle(handle)
+    size = os.fstat(handle).st_size
+    return size, os.pread(handle, 8, max(0, size - 8))
+
+
+def _copied(content: BinaryIO, path: Path, *, compress: bool) -> tuple[int, bytes]:
     """Copy a stream and return the number of bytes written and the last eight of them."""
+    with path.open("xb") as file:
+        size, tail = _copy(content, file.write, compress=compress)
+        file.flush()
+        _settle(file.fileno())
+    return size, tail
+
+
+def _settle(handle: int) -> None:
+    os.fchmod(handle, 0o644)  # the web server may run under another account
+    os.fsync(handle)
+
+
+def _copy(content: BinaryIO, write: Callable[[bytes], object], *, compress: bool) -> tuple[int, bytes]:
     chunks: Iterator[bytes] = iter(lambda: content.read(_CHUNK), b"")
     size, tail = 0, b""
     for chunk in _compressed(chunks) if compress else chunks:

@@ -69,18 +69,18 @@ def uploads_at_once(rig: Rig, token: str, number: int, size: int) -> None:
     assert peaks.application.keys() == before.application.keys(), "no process was replaced"
     grown = {pid: peak - before.application[pid] for pid, peak in peaks.application.items()}
     print(f"looks={peaks.looks} application +{grown} front +{peaks.front - before.front}")
-    assert peaks.looks > 5
-    assert max(grown.values()) < size / 2
+    assert peaks.looks > 2
+    assert max(grown.values()) < size / 4
     assert peaks.front - before.front < number * PER_CONNECTION
 
 
-def test_20_uploads_of_10_mb_at_once_cost_less_memory_than_half_of_one(rig: Rig, token: str) -> None:
+def test_20_uploads_of_10_mb_at_once_cost_less_memory_than_a_quarter_of_one(rig: Rig, token: str) -> None:
     uploads_at_once(rig, token, 20, 10 * MB)
 
 
 @pytest.mark.long
 @pytest.mark.timeout(900)
-def test_100_uploads_of_50_mb_at_once_cost_less_memory_than_half_of_one(rig: Rig, token: str) -> None:
+def test_100_uploads_of_50_mb_at_once_cost_less_memory_than_a_quarter_of_one(rig: Rig, token: str) -> None:
     is_ample = shutil.disk_usage(rig.layout.cache).free > 12 * GB
     uploads_at_once(rig, token, 100, 50 * MB if is_ample else 10 * MB)
 
@@ -222,11 +222,9 @@ def test_a_full_disk_is_told_and_nothing_is_left(small: Confined, user: str, meg
     assert files(small.cache) == {"sources.1": MB}
 
 
-def test_a_disk_that_is_full_when_the_file_gets_its_name_is_told(small: Confined, user: str) -> None:
-    reply = upload(small, user, "sources.2", 6 * MB)  # what waits on the disk, and the file, are more than there is
-    assert reply == Reply(200, f"ERROR : cannot write file sources.2: {NO_SPACE}")
-    assert files(small.cache) == {}
-    assert upload(small, user, "sources.2", 3 * MB).text == "True"
+def test_an_upload_needs_its_size_of_disk_once(small: Confined, user: str) -> None:
+    assert upload(small, user, "sources.2", SPACE - MB).text == "True"
+    assert files(small.cache) == {"sources.2": SPACE - MB}
 
 
 def fill(small: Confined) -> Path:

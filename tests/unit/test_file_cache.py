@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -21,7 +22,7 @@ from hypothesis import strategies as st
 
 from pandaserver.srvcore import file_cache
 from pandaserver.srvcore.errors import BadRequest, Conflict, NotFound, StorageError
-from pandaserver.srvcore.file_cache import FileCache, is_rewritable, safe_name, storing, upload_name
+from pandaserver.srvcore.file_cache import FileCache, is_rewritable, safe_name, spool, storing, upload_name
 
 
 @pytest.fixture
@@ -209,27 +210,85 @@ def test_removing_says_whether_there_was_a_file(cache: FileCache) -> None:
     assert [cache.remove("a"), cache.remove("a")] == [True, False]
 
 
-# ---- disks that are full
+def test_a_file_without_a_name_gets_one_and_is_not_copied(
+    cache: FileCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with spool(str(tmp_path)) as upload:
+        upload.write(b"x" * 100_000 + struct.pack("<II", 4000000000, 7))
+        upload.seek(0)
+        monkeypatch.setattr(file_cache, "_copied", full)
+        number = os.fstat(upload.fileno()).st_ino
+        assert [path.name for path in tmp_path.iterdir()] == []
+        stored = cache.store("a", upload)
+    assert (stored.size, stored.checksum) == (100_008, 4000000000)
+    assert (tmp_path / "a").stat().st_ino == number
+    assert (tmp_path / "a").stat().st_mode & 0o777 == 0o644
+    assert [path.name for path in tmp_path.iterdir()] == ["a"]
 
-FULL = OSError(errno.ENOSPC, "no space")
+
+@pytest.mark.parametrize("size", [0, 7, 8])
+def test_a_short_file_without_a_name_has_its_checksum(cache: FileCache, tmp_path: Path, size: int) -> None:
+    with spool(str(tmp_path)) as upload:
+        upload.write(b"12345678"[:size])
+        upload.seek(0)
+        stored = cache.store("a", upload)
+    assert (stored.size, stored.checksum) == (size, 0x34333231 if size == 8 else None)
+
+
+@pytest.mark.parametrize("name", ["a", "a.__ow__"])
+def test_a_nameless_file_that_is_refused_stays_nameless(cache: FileCache, tmp_path: Path, name: str) -> None:
+    cache.store(name, content(b"before"))
+    with spool(str(tmp_path)) as upload:
+        upload.write(b"after")
+        upload.seek(0)
+        with contextlib.suppress(Conflict):
+            cache.store(name, upload)
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+    assert (tmp_path / name).read_bytes() == (b"before" if name == "a" else b"after")
+
+
+def test_a_nameless_file_on_another_disk_is_copied(cache: FileCache, tmp_path: Path) -> None:
+    with spool("/dev/shm") as upload:
+        upload.write(b"content")
+        upload.seek(0)
+        assert cache.store("a", upload).size == 7
+    assert (tmp_path / "a").read_bytes() == b"content"
+
+
+@pytest.mark.parametrize(
+    "what", ["the file cannot be synced", "the file gets no name", "the directory cannot be synced"]
+)
+def test_a_full_disk_leaves_nothing_of_a_nameless_file(
+    cache: FileCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    with spool(str(tmp_path)) as upload:
+        upload.write(b"content")
+        upload.seek(0)
+        monkeypatch.setattr(*BREAKS[what])
+        with pytest.raises(StorageError, match="No space left"):
+            cache.store("a", upload)
+    assert list(tmp_path.iterdir()) == []
+
+
+# ---- disks that are full
 
 
 def full(*_: Any, **__: Any) -> Any:
-    raise FULL
+    raise OSError(errno.ENOSPC, "no space")
 
 
 def full_in_the_middle(_content: Any, write: Callable[[bytes], object], **_: Any) -> Any:
     write(b"half of the con")
-    raise FULL
+    raise OSError(errno.ENOSPC, "no space")
 
 
 def full_at_the_end(handle: int) -> None:
     if os.path.isdir(f"/proc/self/fd/{handle}"):
-        raise FULL
+        raise OSError(errno.ENOSPC, "no space")
 
 
 BREAKS = {
-    "the file cannot be made": (tempfile, "mkstemp", full),
+    "the file cannot be made": (Path, "open", full),
     "a write fails": (file_cache, "_copy", full_in_the_middle),
     "the file cannot be synced": (os, "fsync", full),
     "the file gets no name": (os, "link", full),
@@ -255,6 +314,7 @@ def test_a_full_disk_leaves_a_rewritable_file_as_it_was(
     monkeypatch.setattr(*BREAKS[what])
     with pytest.raises(StorageError):
         cache.store("a.__ow__", content())
+    monkeypatch.undo()
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.__ow__", b"before")]
 
 
@@ -265,6 +325,7 @@ def test_a_rewritable_file_that_gets_no_name_stays_as_it_was(
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(StorageError):
         cache.store("a.__ow__", content())
+    monkeypatch.undo()
     assert [(path.name, path.read_bytes()) for path in tmp_path.iterdir()] == [("a.__ow__", b"before")]
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import io
-import tempfile
+import os
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,9 +12,11 @@ from typing import Any
 
 import pytest
 
+from pandaserver.api import multipart
 from pandaserver.api.multipart import read_multipart
 from pandaserver.api.reading import BodyStream
 from pandaserver.srvcore.errors import BadRequest, StorageError
+from pandaserver.srvcore.file_cache import FileCache
 
 MB = 2**20
 BLOCK = b"x" * 65536
@@ -83,7 +85,7 @@ def test_a_body_that_is_cut_off_is_refused(tmp_path: Path, cut: int) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-class FullDisk(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]
+class FullDisk(io.BytesIO):
     def write(self, data: Any) -> int:
         if self.tell() > 3 * MB:
             raise OSError(errno.ENOSPC, "no space")
@@ -91,10 +93,19 @@ class FullDisk(tempfile.SpooledTemporaryFile):  # type: ignore[type-arg]
 
 
 def test_a_full_disk_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(tempfile, "SpooledTemporaryFile", FullDisk)
+    monkeypatch.setattr(multipart, "spool", lambda _: FullDisk())
     with pytest.raises(StorageError, match="cannot write the upload 'file': No space left on device"):
         read(body(8), tmp_path)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_file_system_without_nameless_files_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "O_TMPFILE", 0)  # what is left opens no directory for writing
+    [(_, upload)] = read(body(1), tmp_path)
+    assert upload.size == MB
+    assert list(tmp_path.iterdir()) == []
+    FileCache(tmp_path).store("a", upload.stream)
+    assert (tmp_path / "a").stat().st_size == MB
 
 
 # ---- lengths that lie
