@@ -76,6 +76,7 @@ setup(
             "PyYAML>=6.0",
             "yamllint>=1.35",
             "pytest>=8.0",
+            "schemathesis>=4.30",
             "pytest-randomly>=3.15",
             "pytest-timeout>=2.3",
             "pytest-xdist>=3.5",

@@ -8,6 +8,7 @@ from typing import Any, Final
 from pandaserver.api.casting import Kind, Upload
 from pandaserver.api.parameters import REQUIRED, AtLeast, AtMost, Door, MaxLength, Parameter
 from pandaserver.api.registry import LEGACY_PREFIX, V1_PREFIXES, Auth, Route
+from pandaserver.taskbuffer.tickets import KEY_LIMIT
 
 _TYPES: Final[dict[type, str]] = {
     str: "string",
@@ -26,6 +27,9 @@ _REPLIES: Final = {
     "json": ("application/json", "JSON text."),
 }
 
+_RETRY_AFTER: Final = {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}}
+_REFUSAL: Final = {"application/json": {"schema": {"$ref": "#/components/schemas/Envelope"}}}
+
 _COMPONENTS: Final[Mapping[str, Any]] = {
     "securitySchemes": {
         "certificate": {"type": "mutualTLS", "description": "X.509 certificate or VOMS proxy"},
@@ -42,11 +46,33 @@ _COMPONENTS: Final[Mapping[str, Any]] = {
             },
         }
     },
+    "parameters": {
+        "IdempotencyKey": {
+            "name": "Idempotency-Key",
+            "in": "header",
+            "required": False,
+            "schema": {"type": "string", "pattern": f"^[!-~]{{1,{KEY_LIMIT}}}$"},
+            "description": "Chosen by the client for this request only, which is then executed once.",
+        }
+    },
     "responses": {
+        "KeyInUse": {
+            "description": "The first request with this Idempotency-Key is still at work; nothing was executed.",
+            "headers": _RETRY_AFTER,
+            "content": _REFUSAL,
+        },
+        "KeyReused": {
+            "description": "The Idempotency-Key was used for another request; nothing was executed.",
+            "content": _REFUSAL,
+        },
+        "TooMany": {
+            "description": "The caller, or the address, asks too often; nothing was executed.",
+            "headers": _RETRY_AFTER,
+        },
         "Refused": {"description": "The token is not valid, or the user is banned.", "content": {"text/plain": {}}},
         "Unavailable": {
             "description": "The database did not do its part. With Retry-After nothing was executed.",
-            "headers": {"Retry-After": {"schema": {"type": "integer"}, "description": "seconds"}},
+            "headers": _RETRY_AFTER,
         },
     },
 }
@@ -99,6 +125,8 @@ def _operation(route: Route, door: Door, path: str, verb: str) -> dict[str, Any]
         operation["parameters"] = [_query_parameter(name, p) for name, p in offered]
     elif offered:
         operation["requestBody"] = _body(offered, door)
+    if verb == "post" and route.method != "GET":
+        operation.setdefault("parameters", []).append({"$ref": "#/components/parameters/IdempotencyKey"})
     return operation
 
 
@@ -128,7 +156,12 @@ def _responses(route: Route, door: Door) -> dict[str, Any]:
     else:
         media, description = _REPLIES[route.answer.family]
         done = {"description": description, "content": {media: {}}}
-    responses = {"200": done, "403": {"$ref": "#/components/responses/Refused"}}
+    responses = {"200": done} | {
+        status: {"$ref": f"#/components/responses/{name}"} for status, name in (("403", "Refused"), ("429", "TooMany"))
+    }
+    if door is Door.V1 and route.method != "GET":
+        responses["409"] = {"$ref": "#/components/responses/KeyInUse"}
+        responses["422"] = {"$ref": "#/components/responses/KeyReused"}
     if route.needs_database:
         responses["503"] = {"$ref": "#/components/responses/Unavailable"}
     return responses
