@@ -25,6 +25,7 @@ FLAG_WORDS: Final[dict[str, tuple[str, ...]]] = {
     "on_site_merging": ("om",),
     "push_status_changes": ("pc",),
     "push_job": ("pj",),
+    "pmerge": ("pm",),
     "log_to_object_store": ("po",),
     "register_event_files": ("re",),
     "resurrect_consumers": ("rs",),

@@ -98,6 +98,6 @@ def _duration(job: JobSpec) -> int | None:
 def _kind(job: JobSpec) -> str:
     if job.prodSourceLabel == "panda" or has_flag(job.specialHandling, "build_job"):
         return "build"
-    if job.processingType in _MERGING:
+    if job.processingType in _MERGING or has_flag(job.specialHandling, "pmerge"):
         return "pmerge"
     return "scout" if has_flag(job.specialHandling, "scout") else "normal"
