@@ -39,9 +39,9 @@ def _check_server(server: ServerSettings, given: dict[str, Value]) -> Iterable[F
             yield _error(given, "server", "metrics_networks", str(error), "write networks such as 10.1.0.0/16")
     if not re.fullmatch(r"\d+\.\d+\.\d+", server.client_version):
         yield _error(given, "server", "client_version", "is no version that clients understand", "write N.N.N")
-    if server.token_authType is TokenAuth.scitokens:
-        message = "scitokens are not supported yet, so no token is accepted"
-        yield _finding(Severity.warning, given, "server", "token_authType", message, "use oidc")
+    if server.token_authType is TokenAuth.scitokens and not server.token_issuers:
+        message = "is empty, so no token is accepted"
+        yield _finding(Severity.warning, given, "server", "token_issuers", message, "list <vo>=<URL of the issuer>")
 
 
 def _check_daemon(daemon: DaemonSettings, given: dict[str, Value]) -> Iterable[Finding]:

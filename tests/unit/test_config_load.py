@@ -139,8 +139,11 @@ def test_an_unknown_section_is_a_warning(place: Place) -> None:
     assert (found.severity, found.section, found.suggestion) == (Severity.warning, "deamon", "did you mean daemon?")
 
 
-def test_scitokens_are_announced_as_not_supported(place: Place) -> None:
-    assert place.finding(GOOD + "token_authType = scitokens").severity is Severity.warning
+def test_scitokens_need_issuers(place: Place) -> None:
+    found = place.finding(GOOD + "token_authType = scitokens")
+    assert (found.severity, found.key) == (Severity.warning, "token_issuers")
+    issuers = "\ntoken_issuers = testvo=https://iam.example.org/"
+    assert place.load(GOOD + "token_authType = scitokens" + issuers).findings == ()
 
 
 @pytest.mark.parametrize("key", ["dbhost", "dbuser", "dbpasswd", "dbname"])
