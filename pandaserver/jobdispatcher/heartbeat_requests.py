@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any, Final
 
 from pandacommon.pandalogger.LogWrapper import LogWrapper
@@ -29,6 +30,7 @@ from pandaserver.jobdispatcher.callers import (
 from pandaserver.jobdispatcher.heartbeat_fields import report_of, takes_heartbeat
 from pandaserver.jobdispatcher.Protocol import NULL, SC_FAILED, SC_INVALID, SC_ROLE, SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest
+from pandaserver.taskbuffer.heartbeats import KILL
 from pandaserver.taskbuffer.requests import Reception, StatusReport, UpdateOutcome
 
 _logger = PandaLogger().getLogger("JobDispatcher")
@@ -99,7 +101,7 @@ def update_jobs_bulk(
     reports = [report for _, report, _ in readable]
     outcomes = call.task_buffer.within(call.remaining()).updateJobsInBulk(reports) if reports else []
     for (place, _, fields), outcome in zip(readable, outcomes, strict=True):
-        answers[place] = _answer(_logged(outcome, fields))
+        answers[place] = _answer(_for_harvesters(_logged(outcome, fields)))
     _logger.info(f"took {len(readable)} of {len(job_list)} heartbeats harvester={harvester_id}")
     complete = [answer for answer in answers if answer is not None]
     return Envelope(
@@ -154,6 +156,11 @@ def _invalid(message: str) -> Envelope:
 
 def _refusal(accepts_json: bool) -> PilotReply:
     return PilotReply(SC_ROLE, {"errorDialog": NO_ROLE} if accepts_json else {})
+
+
+def _for_harvesters(outcome: UpdateOutcome) -> UpdateOutcome:
+    """Return the outcome with the only command that harvesters obey alone, as they compare the whole text."""
+    return replace(outcome, command=KILL) if KILL in (outcome.command or "").split(",") else outcome
 
 
 def _answer(outcome: UpdateOutcome) -> Envelope:
