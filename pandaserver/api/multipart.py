@@ -69,6 +69,8 @@ class _Parts:
         """Take one event of the parser."""
         match event:
             case Field() | File():
+                if not event.name:  # the parser lets parts without one pass, as None
+                    raise BadRequest("a part of the multipart body has no name")
                 self._begun, self._text = event, bytearray()
                 self._file = self._spool() if isinstance(event, File) else None
             case Data(data=data, more_data=more):
