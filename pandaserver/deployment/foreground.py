@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from pandaserver.daemons.process_tree import adopt_orphans, children, die_with, kill_tree
+from pandaserver.deployment.signals import wait_until_handled
 
 #: Exit codes: told to stop and everything ended in peace; a service ended by itself, or had to be killed.
 STOPPED, FAILED = 0, 1
@@ -105,15 +106,23 @@ class Foreground:
                 self._log.info(f"stopping signal={signal.Signals(told.si_signo).name} grace_s={self._grace:g}")
                 return STOPPED
             if told is not None and told.si_signo == signal.SIGHUP:
-                self._tell(lambda service: service.reload)
+                self._reload()
             if time.monotonic() - tidied >= self._every:
                 tidied = time.monotonic()
                 self._housekeeping()
 
+    def _reload(self) -> None:
+        for pid, (service, _) in self._running.items():
+            if not wait_until_handled(pid, service.reload):
+                self._log.warning(f"not reloaded service={service.name} pid={pid} reason=does not come up")
+                continue
+            os.kill(pid, service.reload)  # not reaped yet, so the number is still its own
+
     def _stop(self) -> bool:
         """Let the services end what they do; tell whether they did within the grace period."""
         deadline = time.monotonic() + self._grace
-        self._tell(lambda service: service.stop)
+        for pid, (service, _) in self._running.items():
+            os.kill(pid, service.stop)
         while self._running and (left := deadline - time.monotonic()) > 0:
             signal.sigtimedwait({signal.SIGCHLD}, left)
             self._reap()
@@ -128,10 +137,6 @@ class Foreground:
                 kill_tree(pid)
             signal.sigtimedwait({signal.SIGCHLD}, 1.0)
             self._reap()
-
-    def _tell(self, chosen: Callable[[Service], signal.Signals]) -> None:
-        for pid, (service, _) in self._running.items():
-            os.kill(pid, chosen(service))  # not reaped yet, so the number is still its own
 
     def _reap(self) -> None:
         """Collect whoever has ended, ours or an orphan's."""

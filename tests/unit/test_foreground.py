@@ -84,6 +84,13 @@ def test_all_stop_in_peace_when_told_to(number: signal.Signals) -> None:
     assert (code, output.count("bye"), output.count("code=0")) == (0, 2, 2)
 
 
+def test_a_service_that_is_still_starting_is_told_to_reload_when_it_can_be() -> None:
+    with foreground(f"echo early; sleep 0.5; {OBEDIENT}") as process:
+        read_until(process, "early")
+        process.send_signal(signal.SIGHUP)
+        read_until(process, "again")
+
+
 def test_hangup_reaches_all_and_stops_nobody() -> None:
     with foreground(OBEDIENT, OBEDIENT) as process:
         read_until(process, "up", 2)
