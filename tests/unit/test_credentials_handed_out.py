@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -109,7 +110,7 @@ def test_an_issuer_that_gives_nothing_is_named(config: Path) -> None:
     replies: list[Any] = [{}, [], {"access_token": ""}, {"access_token": 1}]
     for reply in replies:
         tokens = AccessTokens(config, fetch=lambda *_, reply=reply, **__: reply)
-        with pytest.raises(ExternalError, match=r"https://iam\.example/token: the answer has no access_token"):
+        with pytest.raises(ExternalError, match=re.escape("https://iam.example/token: the answer has no access_token")):
             tokens.token(tokens.client("c"))
 
 
