@@ -10,6 +10,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pandaserver.srvcore.json_size import refuse_many_values
+
 #: What databases store as one integer.
 _MAX_INT: Final = 2**63 - 1
 
@@ -179,6 +181,7 @@ def _storable(number: int) -> int:
 
 
 def _literal(text: str, base: type) -> Any:
+    refuse_many_values(text)
     try:
         value = json.loads(text)
     except (ValueError, RecursionError):

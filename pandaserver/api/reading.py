@@ -15,6 +15,7 @@ from urllib.parse import parse_qsl, unquote_to_bytes
 
 from pandaserver.api.parameters import Door
 from pandaserver.srvcore.errors import BadRequest
+from pandaserver.srvcore.json_size import refuse_many_values
 
 GZIP_MAGIC: Final = b"\x1f\x8b"
 
@@ -175,6 +176,7 @@ def _multipart(stream: BodyStream, environ: Mapping[str, Any], options: str, lim
 
 def _from_json(stream: BodyStream, environ: Mapping[str, Any], door: Door, query: bytes, limits: Limits) -> Raw:
     data = _expanded(stream, environ, limits)
+    refuse_many_values(data)
     try:
         fields = json.loads(data) if data.strip() else {}
     except (ValueError, RecursionError) as problem:

@@ -24,6 +24,7 @@ from pandaserver.jobdispatcher.callers import task_buffer_for
 from pandaserver.jobdispatcher.event_items import is_item, reports_of, single_report
 from pandaserver.jobdispatcher.Protocol import SC_FAILED, SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest
+from pandaserver.srvcore.json_size import refuse_many_values
 from pandaserver.taskbuffer.events import EventRange, RangeOrder, RangesTaken
 
 _logger = PandaLogger().getLogger("JobDispatcher")
@@ -185,6 +186,8 @@ def _commands(taken: RangesTaken) -> dict[str, str | None]:
 
 def _list_in(raw: Any) -> list[Any]:
     """Return the list in JSON text, or the list itself, which some clients send."""
+    if isinstance(raw, str):
+        refuse_many_values(raw)
     try:
         found = json.loads(raw) if isinstance(raw, str) else raw
     except (ValueError, RecursionError) as problem:

@@ -21,6 +21,7 @@ from pandaserver.api.registry import (
     request,
 )
 from pandaserver.srvcore.errors import BadRequest, DatabaseError
+from pandaserver.srvcore.json_size import refuse_many_values
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -37,6 +38,8 @@ def json_of(kind: type | tuple[type, ...]) -> Callable[[Any], Any]:
     """Return a reader of JSON text, or of what a JSON body had there already, that must be of that kind."""
 
     def read(raw: Any) -> Any:
+        if isinstance(raw, str):
+            refuse_many_values(raw)
         try:
             value = json.loads(raw) if isinstance(raw, str) else raw
         except (ValueError, RecursionError) as problem:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pandaserver.srvcore.errors import BadRequest
+from pandaserver.srvcore.json_size import refuse_many_values
 from pandaserver.taskbuffer.FileSpec import FILE_ATTRIBUTES, FileSpec
 from pandaserver.taskbuffer.JobSpec import JOB_ATTRIBUTES, JobSpec
 from pandaserver.taskbuffer.WrappedPickle import NULL, Record, loads
@@ -145,8 +146,13 @@ def read_jobs(value: Any) -> list[JobSpec]:
     return [job_from_state(_state_of(v, "JobSpec", f"job {n}"), n) for n, v in enumerate(value)]
 
 
+#: Values of a submission: 5000 jobs of 125 attributes, each with 70 files of 20.
+MAX_VALUES: Final = 8_000_000
+
+
 def read_json(text: str) -> Any:
     """Return the value of JSON text, or raise :class:`BadRequest`."""
+    refuse_many_values(text, MAX_VALUES)
     try:
         return json.loads(text)
     except (ValueError, RecursionError) as problem:
