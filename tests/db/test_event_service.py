@@ -6,6 +6,7 @@ import pytest
 
 from pandaserver.jobdispatcher.Watcher import Watcher
 from pandaserver.srvcore.errors import BadRequest
+from pandaserver.taskbuffer.db_proxy_mods import event_range
 from pandaserver.taskbuffer.lost_jobs import heartbeat_rules
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from tests.db.completion import age, history, job_of, read, tables_of
@@ -308,3 +309,13 @@ def test_a_new_set_of_the_task_takes_its_files_over(tbuf: TaskBuffer) -> None:
     assert family(tbuf)[old] == (1, "closed", "es_badstatus", 126)
     begin(tbuf)
     assert len(acquire(tbuf, new)) == 4
+
+
+def test_ranges_of_too_many_jobs_are_told_apart(tbuf: TaskBuffer, monkeypatch: pytest.MonkeyPatch) -> None:
+    first, second = submit(tbuf, consumer(f"es:a:{FILE}/1/6/1"), consumer("es:a:"))
+    begin(tbuf, 2)
+    assert [len(acquire(tbuf, pid, 3)) for pid in (first, second)] == [3, 3]
+    monkeypatch.setattr(event_range, "MOST_TOLD", 5)
+    with pytest.raises(BadRequest, match="more than 5 event ranges; ask for fewer jobs"):
+        tbuf.getEventRangeStates([first, second])
+    assert len(tbuf.getEventRangeStates([second])[second]) == 3

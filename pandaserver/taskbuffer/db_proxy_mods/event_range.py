@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from pandaserver.srvcore.errors import BadRequest
 from pandaserver.taskbuffer.db_proxy_mods.event_sibling import close_unused
 from pandaserver.taskbuffer.db_proxy_mods.job_move import touch_locked
 from pandaserver.taskbuffer.event_rules import (
@@ -25,6 +26,7 @@ from pandaserver.taskbuffer.event_rules import (
     EventStatus,
     RangeKey,
 )
+from pandaserver.taskbuffer.event_rules import MOST_RANGES as MOST_MADE
 from pandaserver.taskbuffer.events import EventRange, RangeOrder, RangeReport, RangesTaken, RangeState, ZipFile
 from pandaserver.taskbuffer.job_flags import EVENT_SERVICE, JUMBO
 from pandaserver.taskbuffer.kill import TO_BE_KILLED
@@ -35,6 +37,9 @@ from pandaserver.taskbuffer.transaction import Transaction
 #: Most keys that one statement takes, and most ranges that one request gets.
 CHUNK: Final = 1000
 MOST_RANGES: Final = 10_000
+
+#: Most ranges that one answer describes: as many as one submission makes, which one job may have all.
+MOST_TOLD: Final = MOST_MADE
 
 #: Pools that a jumbo job draws from at a time.
 POOLS: Final = 500
@@ -102,7 +107,7 @@ JUMBO_AVAILABLE: Final = """
 
 STATES: Final = """
     SELECT jediTaskID, PandaID, fileID, job_processID, attemptNr, status, error_code, error_diag
-    FROM ATLAS_PANDA.JEDI_Events WHERE PandaID IN (:ids[]) ORDER BY rangeID
+    FROM ATLAS_PANDA.JEDI_Events WHERE PandaID IN (:ids[]) ORDER BY rangeID FETCH FIRST :n ROWS ONLY
 """
 
 
@@ -327,10 +332,18 @@ def count_event_ranges(tx: Transaction, job_id: int) -> int:
 
 @operation(timeout=60, repeatable=True)
 def event_range_states(tx: Transaction, ids: Sequence[int]) -> dict[int, dict[str, RangeState]]:
-    """Return the ranges that each job has or had to the end, by their identifiers."""
+    """Return the ranges that each job has or had to the end, by their identifiers.
+
+    Jobs with more than two hundred thousand together are to be asked for apart: that raises BadRequest.
+    """
     found: dict[int, dict[str, RangeState]] = {}
+    left = MOST_TOLD
     for part in _chunks(sorted(set(ids))):
-        for task, job, file, process, attempt, status, code, diag in tx.rows(STATES, ids=part):
+        rows = tx.rows(STATES, ids=part, n=left + 1)
+        left -= len(rows)
+        if left < 0:
+            raise BadRequest(f"these jobs have more than {MOST_TOLD} event ranges; ask for fewer jobs at a time")
+        for task, job, file, process, attempt, status, code, diag in rows:
             key = str(RangeKey(task, job, file, process, attempt))
             found.setdefault(job, {})[key] = RangeState(EventStatus(status).name, code, diag)
     return found
