@@ -22,6 +22,9 @@ from pandaserver.srvcore.oidc_utils import OidcTokens
 from tests.api.access_world import BERND, JANE, JANES_DN, OTTO, OWNER_OF_PILOTS, PETRA
 from tests.unit.oidc_fixture import EC_KEY, OTHER_RSA_KEY, RSA_KEY, Issuer, jwk, token, write
 
+#: The VO all of whose members may run pilots.
+PILOT_VO: Final = "pilotsvo"
+
 OTHER_DISCOVERY: Final = "https://other.example.org/.well-known/openid-configuration"
 
 #: What a client may write into headers, hoping that the application takes it for Apache's word.
@@ -59,7 +62,7 @@ class Caller:
 
 def issuers(directory: Path) -> OidcTokens:
     """Return what checks tokens: two VOs of one issuer, and one that has an issuer of its own."""
-    for vo in ("testvo", "testvo.production", "testvo.pilot", "atlas"):
+    for vo in ("testvo", "testvo.production", "testvo.pilot", "atlas", PILOT_VO):
         write(directory, vo, vo=vo)
     write(directory, "othervo", vo="othervo", client_id="client-o", secondary_ids=[], oidc_config_url=OTHER_DISCOVERY)
     issuer = Issuer()
@@ -127,6 +130,11 @@ def callers() -> list[Caller]:
             "role of another VO in the scope",
             "other",
             headers=member(OTTO, "otto", scope="role:/othervo/Role=production role:/atlas/higgs/Role=production"),
+        ),
+        Caller(
+            "member of a VO whose members run pilots",
+            "pilotmember",
+            headers=member("Mia Member", "mia", PILOT_VO, origin=PILOT_VO, scope=f"role:/{PILOT_VO}/Role=NULL"),
         ),
         Caller("pilot", "pilot", headers=member("Robot Pilot", "robot", "testvo/pilot", origin="testvo.pilot")),
         Caller(

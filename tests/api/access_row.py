@@ -12,6 +12,9 @@ BY_CN: Final = "owner twin limited"
 
 PILOTS: Final = "pilot production"
 
+#: Who runs pilots everywhere: by role, or as a member of a VO of ``pilot_vos``.
+RUNNERS: Final = f"{PILOTS} pilotmember"
+
 
 @dataclass(frozen=True, slots=True)
 class Row:

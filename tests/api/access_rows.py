@@ -11,7 +11,7 @@ import zlib
 from typing import Any, Final
 
 from pandaserver.taskbuffer.client_jobs import job_as_state
-from tests.api.access_row import BY_CN, BY_NAME, PILOTS, Row
+from tests.api.access_row import BY_CN, BY_NAME, PILOTS, RUNNERS, Row
 from tests.api.access_rows_plain import PLAIN_ROWS
 from tests.api.access_world import (
     ASKED,
@@ -47,7 +47,7 @@ def _heartbeat(panda_id: int, site: str = QUEUE, **more: Any) -> dict[str, Any]:
 def _bulk(panda_id: int) -> Row:
     old = {"jobId": panda_id, "state": "failed", "siteName": QUEUE}
     new = {"job_id": panda_id, "job_status": "failed", "site_name": QUEUE}
-    who = PILOTS if panda_id == ELSEWHERE else f"pilotowner {PILOTS}"
+    who = RUNNERS if panda_id == ELSEWHERE else f"pilotowner {RUNNERS}"
     changes = (f"job {panda_id}",)
     legacy = {"jobList": json.dumps([old])}
     what = "a job of another queue" if panda_id == ELSEWHERE else "a job of the queue"
@@ -63,7 +63,7 @@ _PILOTS: Final = (
     Row(
         "pilot/acquire_jobs",
         {"site_name": QUEUE, "prod_source_label": "user", "node": "n"},
-        f"{BY_NAME} pilotowner {PILOTS}",
+        f"{BY_NAME} pilotowner {RUNNERS}",
         ("job 101",),
         "parameters, secret",
         "a user's job",
@@ -71,7 +71,7 @@ _PILOTS: Final = (
     Row(
         "pilot/acquire_jobs",
         {"site_name": QUEUE, "prod_source_label": "user", "prod_user_id": JANES_DN},
-        f"{BY_NAME} pilotowner {PILOTS}",
+        f"{BY_NAME} pilotowner {RUNNERS}",
         ("job 101",),
         "parameters, secret",
         "a user's job, asked for by its owner's name",
@@ -79,7 +79,7 @@ _PILOTS: Final = (
     Row(
         "pilot/acquire_jobs",
         {"site_name": QUEUE},
-        f"pilotowner {PILOTS}",
+        f"pilotowner {RUNNERS}",
         (f"job {NEXT}",),
         "parameters",
         "a job of production",
@@ -87,17 +87,17 @@ _PILOTS: Final = (
     Row(
         "pilot/acquire_jobs",
         {"site_name": QUEUE, "prod_source_label": "user", "n_jobs": 5},
-        f"{BY_NAME} pilotowner {PILOTS}",
+        f"{BY_NAME} pilotowner {RUNNERS}",
         ("job 101",),
         "parameters, secret",
         "many jobs",
     ),
-    Row("pilot/update_job", _heartbeat(RUNNING, stdout="x"), f"pilotowner {PILOTS}", ("jobsDebug",), what="a job"),
-    Row("pilot/update_job", _heartbeat(ELSEWHERE, stdout="x"), PILOTS, ("jobsDebug",), what="a job of another queue"),
+    Row("pilot/update_job", _heartbeat(RUNNING, stdout="x"), f"pilotowner {RUNNERS}", ("jobsDebug",), what="a job"),
+    Row("pilot/update_job", _heartbeat(ELSEWHERE, stdout="x"), RUNNERS, ("jobsDebug",), what="a job of another queue"),
     Row(
         "pilot/update_job",
         {"job_id": RUNNING, "job_status": "failed"},
-        PILOTS,
+        RUNNERS,
         (f"job {RUNNING}",),
         what="a job, without the name of its queue",
     ),
@@ -106,7 +106,7 @@ _PILOTS: Final = (
     Row(
         "pilot/update_worker_status",
         {"worker_id": WORKER, "harvester_id": HARVESTER, "status": "started"},
-        f"pilotowner {PILOTS}",
+        f"pilotowner {RUNNERS}",
         ("worker",),
         what="a worker of the queue",
         legacy={"site": QUEUE},
@@ -114,7 +114,7 @@ _PILOTS: Final = (
     Row(
         "pilot/update_worker_status",
         {"worker_id": FOREIGN_WORKER, "harvester_id": HARVESTER, "status": "started"},
-        PILOTS,
+        RUNNERS,
         ("foreign worker",),
         what="a worker of another queue",
         legacy={"site": QUEUE},
@@ -227,6 +227,7 @@ _HARVESTERS: Final = (
         ("owner of instance",),
         what="another's instance",
         own_instead=True,
+        audited=True,
     ),
     Row("harvester/add_dialogs", {"harvester_id": HARVESTER, "dialogs": [{"diagID": 1, "diagMessage": "x"}]}),
     Row(

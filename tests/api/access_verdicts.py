@@ -52,7 +52,9 @@ def expected(row: Row, level: str, kind: str) -> Verdict:
     """Return what the tables say about a kind of caller."""
     if kind == "nobody":
         return Verdict.unknown_caller
-    known_as = kind if kind in ("anonymous", "limited", "pilot", "production") else "user"
+    known_as = {"pilotmember": "pilot"}.get(kind, kind)
+    if known_as not in ("anonymous", "limited", "pilot", "production"):
+        known_as = "user"
     if known_as not in LEVELS[level].split():
         return Verdict.refused
     if row.who is None:

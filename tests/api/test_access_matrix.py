@@ -26,7 +26,7 @@ from pandaserver.taskbuffer import schema
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
-from tests.api.access_callers import Caller, callers, issuers
+from tests.api.access_callers import PILOT_VO, Caller, callers, issuers
 from tests.api.access_places import PLACES, ROUTES, Place, rows_of
 from tests.api.access_row import Row
 from tests.api.access_rows import ROWS
@@ -72,7 +72,7 @@ class Bench:
         services.access_tokens = AccessTokens(directory / "clients.json", fetch=lambda *_, **__: answer)
         logger = logging.getLogger("tests.access")
         mapper = SiteMapper(tbuf.loadSites, default_site(settings))
-        known = Callers((), issuers(directory / "auth"), tbuf.getBannedUsers, logger)
+        known = Callers((), issuers(directory / "auth"), tbuf.getBannedUsers, logger, pilot_vos=(PILOT_VO,))
         pilots = logging.getLogger("tests.pilots")
         return Client(
             Application(REGISTRY, settings, tbuf, mapper, services, known, logger=logger, pilot_logger=pilots),

@@ -100,6 +100,8 @@ def test_an_instance_is_taken_over_by_role_only(tbuf: TaskBuffer, by_role: bool,
     tbuf.harvesterIsAlive(InstanceBeat(H, "Jane Doe", may_take_over=False))
     tbuf.harvesterIsAlive(InstanceBeat(H, "John Roe", may_take_over=by_role))
     assert query(tbuf, "SELECT owner FROM ATLAS_PANDA.Harvester_Instances") == [(owner,)]
+    recorded = [("John Roe", "takeOverHarvester", H)] if by_role else []
+    assert query(tbuf, "SELECT actor, action, objectID FROM ATLAS_PANDA.panda_audit") == recorded
 
 
 def test_commands_are_acknowledged(tbuf: TaskBuffer) -> None:

@@ -19,6 +19,7 @@ from tests.e2e.grid_credentials import Authority, Credential, dn
 
 VO = "testvo"
 GROUP_VO = "atlas"  # the one whose working groups act for their members
+PILOT_VO = "pilotsvo"  # all of whose members may run pilots, where a test says so
 
 
 class GridRig(Rig):
@@ -35,7 +36,7 @@ class GridRig(Rig):
 
     def _write_credentials(self) -> None:
         super()._write_credentials()
-        for vo in (VO, GROUP_VO):
+        for vo in (VO, GROUP_VO, PILOT_VO):
             lsc = self._vomsdir / vo / "voms.test.lsc"
             lsc.parent.mkdir(parents=True, exist_ok=True)
             lsc.write_text(f"{dn(self.voms.certificate.subject)}\n{dn(self.authority.certificate.subject)}\n")

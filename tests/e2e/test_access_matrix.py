@@ -21,7 +21,7 @@ from tests.api.access_wire import sent
 from tests.api.access_world import BERND, JANES_DN, OWNER_OF_PILOTS, PETRA, World, fill, lay_files
 from tests.chaos.web_rig import directory
 from tests.e2e.grid_credentials import Credential, attribute_certificate, proxy
-from tests.e2e.grid_rig import GROUP_VO, VO, GridRig
+from tests.e2e.grid_rig import GROUP_VO, PILOT_VO, VO, GridRig
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -74,6 +74,7 @@ class AccessRig(GridRig):
             "proxy_dir": self.files[1],
             "sandboxHostname": "cache.test",
         }
+        settings["pilot_vos"] = PILOT_VO
         settings["token_cache_config"] = home / "clients.json"
         super().__init__(home, gridsite=gridsite, server=settings)
 
@@ -92,6 +93,8 @@ class AccessRig(GridRig):
         assert self.connection is not None
         return World(Path(self.connection.name), cache)
 
+
+MEMBER = f"/{PILOT_VO}/Role=NULL/Capability=NULL", PILOT_VO
 
 OURS, GRIDSITE = "our module", "mod_gridsite"
 
@@ -142,6 +145,7 @@ def people(rig: AccessRig) -> Iterator[list[Person]]:
         Person("user with grants", "permitted", certify(f"/DC=org/DC=test/CN={PETRA}")),
         Person("owner of pilots of a queue", "pilotowner", certify(OWNER_OF_PILOTS)),
         Person("pilot", "pilot", _voms(rig, pat, f"/{VO}/Role=pilot/Capability=NULL")),
+        Person("member of a VO whose members run pilots", "pilotmember", _voms(rig, otto, *MEMBER)),
         Person("production", "production", _voms(rig, paula, production)),
         Person("production by a proxy of its proxy", "production", proxy(_voms(rig, paula, production))),
         Person("production by a token", "production", headers=bearer),

@@ -7,6 +7,7 @@ from datetime import timedelta
 from typing import Any, Final
 
 from pandaserver.srvcore.errors import DuplicateKey, LockLost
+from pandaserver.taskbuffer.db_proxy_mods import audit
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.transaction import Transaction
 from pandaserver.taskbuffer.worker_reports import InstanceBeat
@@ -32,12 +33,19 @@ FORGET_DIALOGS: Final = """
     DELETE FROM ATLAS_PANDA.Harvester_Dialogs WHERE harvester_ID = :harvester_ID AND diagID IN (:ids[])
 """
 
+OWNER: Final = "SELECT owner FROM ATLAS_PANDA.Harvester_Instances WHERE harvester_ID = :harvester_ID"
+
 LAST_WORKER: Final = "SELECT MAX(workerID) FROM ATLAS_PANDA.Harvester_Workers WHERE harvesterID = :harvesterID"
 
 
 @operation(timeout=60)
 def harvester_is_alive(tx: Transaction, beat: InstanceBeat) -> bool:
-    """Record a sign of life of an instance and the commands that it announces; return whether it was known before."""
+    """Record a sign of life of an instance and the commands that it announces; return whether it was known before.
+
+    Taking over what somebody else owns leaves an audit row.
+    """
+    if beat.may_take_over:
+        _record_takeover(tx, beat)
     values = {
         "owner": beat.owner,
         "hostName": beat.host,
@@ -53,6 +61,12 @@ def harvester_is_alive(tx: Transaction, beat: InstanceBeat) -> bool:
     if beat.commands:
         _announce(tx, beat.harvester_id, beat.commands)
     return known
+
+
+def _record_takeover(tx: Transaction, beat: InstanceBeat) -> None:
+    before = tx.value(OWNER, harvester_ID=beat.harvester_id)
+    if before not in (None, beat.owner):
+        audit.record(tx, beat.owner, "takeOverHarvester", "harvester", beat.harvester_id, before=before)
 
 
 def _announce(tx: Transaction, harvester_id: str, commands: Sequence[tuple[str, str, str]]) -> None:
