@@ -7,6 +7,7 @@ import pytest
 from pandaserver.jobdispatcher.Watcher import Watcher
 from pandaserver.srvcore.errors import BadRequest
 from pandaserver.taskbuffer.db_proxy_mods import event_range
+from pandaserver.taskbuffer.events import ZipFile
 from pandaserver.taskbuffer.lost_jobs import heartbeat_rules
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
 from tests.db.completion import age, history, job_of, read, tables_of
@@ -319,3 +320,15 @@ def test_ranges_of_too_many_jobs_are_told_apart(tbuf: TaskBuffer, monkeypatch: p
     with pytest.raises(BadRequest, match="more than 5 event ranges; ask for fewer jobs"):
         tbuf.getEventRangeStates([first, second])
     assert len(tbuf.getEventRangeStates([second])[second]) == 3
+
+
+def test_what_is_reported_again_costs_nothing_again(tbuf: TaskBuffer) -> None:
+    (pid,) = submit(tbuf, consumer())
+    begin(tbuf)
+    first, second = acquire(tbuf, pid, 2)
+    update(tbuf, [first], cpu_seconds=10.0, zip_file=ZipFile("a.zip"))
+    update(tbuf, [first, second], cpu_seconds=10.0)
+    assert update(tbuf, [first], "failed", zip_file=ZipFile("b.zip")).returns == [False]
+    job = job_of(tbuf, pid)
+    assert (job.nEvents, job.cpuConsumptionTime) == (20, 20)
+    assert read(tbuf, "SELECT lfn FROM ATLAS_PANDA.filesTable4 WHERE type = 'zipoutput'") == [("a.zip",)]

@@ -235,9 +235,8 @@ class _Range:
 def _take(tx: Transaction, job: _Job, said: Sequence[tuple[RangeKey, RangeReport]], version: int) -> list[bool | None]:
     """Judge the reports about one job's ranges, in order, and write what they change."""
     held = _held(tx, job, {key.process for key, _ in said}, version)
-    zips = _zip_rows(tx, job.PandaID, [report.zip_file for _, report in said if report.zip_file])
     answers: list[bool | None] = []
-    changed: dict[int, dict[str, Any]] = {}
+    taken: list[tuple[_Range, RangeReport]] = []
     n_events = 0
     for key, report in said:
         found = held.get((key.task, key.file, key.process))
@@ -249,10 +248,12 @@ def _take(tx: Transaction, job: _Job, said: Sequence[tuple[RangeKey, RangeReport
         if allowed:
             n_events += found.n_events if target is E.finished else 0
             found.status = target
-            changed[found.range_id] = _values(job, found, report, zips)
+            taken.append((found, report))
         answers.append(None if report.status in UNSETTLED else allowed or found.status is target)
-    tx.change_many(SETTLE, list(changed.values()))
-    _count(tx, job, n_events, [report for _, report in said] if changed else [])
+    zips = _zip_rows(tx, job.PandaID, [report.zip_file for _, report in taken if report.zip_file])
+    last = {found.range_id: _values(job, found, report, zips) for found, report in taken}  # the last word on each
+    tx.change_many(SETTLE, list(last.values()))
+    _count(tx, job, n_events, [report for _, report in taken])
     return answers
 
 
