@@ -166,7 +166,7 @@ time.sleep(600)
 
 
 def _first_line(path: Path) -> str:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while "\n" not in (text := path.read_text()):
         assert time.monotonic() < deadline, "the child said nothing"
         time.sleep(0.01)
@@ -175,12 +175,12 @@ def _first_line(path: Path) -> str:
 
 def _gone(pid: int) -> bool:
     """Wait until no living process has that number; a zombie that nobody reaped yet counts as gone."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline:
         try:
             if Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z":
                 return True
-        except FileNotFoundError:
+        except (FileNotFoundError, ProcessLookupError):  # the second if it goes between opening and reading
             return True
         time.sleep(0.01)
     return False
