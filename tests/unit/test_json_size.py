@@ -6,6 +6,7 @@ import json
 
 import pytest
 
+from pandaserver.srvcore import json_size
 from pandaserver.srvcore.errors import BadRequest
 from pandaserver.srvcore.json_size import refuse_many_values
 
@@ -30,6 +31,14 @@ def test_structure_behind_a_text_counts() -> None:
     text = json.dumps({"a\\": '"', "b": [[], [], [], [], [], []]})
     with pytest.raises(BadRequest):
         refuse_many_values(text, 10)
+
+
+def test_texts_across_blocks_do_not_count_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    for size in range(1, 40):
+        monkeypatch.setattr(json_size, "_BLOCK", size)
+        refuse_many_values(json.dumps([',,,,"[[[', {"{{{{,,,": "\\"}, "x" * 50, 1, "[" * 20]), 10)
+        with pytest.raises(BadRequest):
+            refuse_many_values(json.dumps(["ab"] * 12), 10)
 
 
 def test_a_long_text_of_quotes_takes_no_time_to_speak_of() -> None:
