@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from pandaserver.taskbuffer.states import JobStatus
+from pandaserver.taskbuffer.time_limits import is_limit
 
 #: Component of the table CONFIG.
 COMPONENT: Final = "rebroker"
@@ -66,27 +67,37 @@ def excesses(counts: Iterable[Waiting], parameters: Mapping[str, Any]) -> list[E
 
     Only so many jobs are in excess that one of the three does not hold any more.
     """
-    ratio, fraction = float(parameters.get(_RATIO, 3.0)), float(parameters.get(_FRACTION, 0.3))
+    ratio, fraction = _limit(parameters, _RATIO, 3.0), _limit(parameters, _FRACTION, 0.3)
     counts = list(counts)
     queued: dict[str, int] = defaultdict(int)
     for count in counts:
         queued[count.share] += count.queued
     found = []
     for count in counts:
-        limit = parameters.get(f"{_PER_SHARE}{count.share}")
-        least = max(
-            count.running * ratio, _DRY_LIMIT if limit is None else float(limit), queued[count.share] * fraction
-        )
+        name = f"{_PER_SHARE}{count.share}"
+        limit = _limit(parameters, name, _DRY_LIMIT)
+        least = max(count.running * ratio, limit, queued[count.share] * fraction)
         excess = count.queued - int(least)
         if count.queued > least and excess > 0:
-            found.append(Excess(count.site, count.share, excess, limit is None))
+            found.append(Excess(count.site, count.share, excess, dry_run=not is_limit(parameters.get(name))))
     return found
 
 
 def users_patience(working_group: str | None, parameters: Mapping[str, Any]) -> float:
     """Return the hours that users' jobs wait at a queue before they are taken back."""
-    general = float(parameters.get(_USERS_WAIT, _USERS_DEFAULT))
-    return float(parameters.get(f"{_USERS_WAIT}_{working_group}", general)) if working_group else general
+    general = _limit(parameters, _USERS_WAIT, _USERS_DEFAULT)
+    return _limit(parameters, f"{_USERS_WAIT}_{working_group}", general) if working_group else general
+
+
+def unusable(parameters: Mapping[str, Any]) -> list[str]:
+    """Return the parameters that are no limit: they do not count, since one of nothing would take all jobs back."""
+    names = (_RATIO, _FRACTION, _PER_SHARE, _USERS_WAIT)
+    return sorted(name for name, value in parameters.items() if name.startswith(names) and not is_limit(value))
+
+
+def _limit(parameters: Mapping[str, Any], name: str, default: float) -> float:
+    value = parameters.get(name)
+    return float(value) if is_limit(value) else default
 
 
 def waits_too_long(group: JobGroup, queue_status: str, parameters: Mapping[str, Any]) -> bool:

@@ -52,7 +52,7 @@ def limits(parameters: Mapping[str, Any]) -> dict[str, float]:
     found: dict[str, float] = {}
     for name, minutes in DEFAULTS.items():
         hours = parameters.get(f"TIMEOUT_{name}_hours", parameters.get(f"TIMEOUT_{name}"))
-        found[name] = float(hours) * HOUR if _is_limit(hours) else minutes
+        found[name] = float(hours) * HOUR if is_limit(hours) else minutes
     return found
 
 
@@ -61,7 +61,7 @@ def heartbeat_hours(parameters: Mapping[str, Any]) -> dict[str, float]:
     return {
         name.removeprefix(HEARTBEAT): float(hours)
         for name, hours in parameters.items()
-        if name.startswith(HEARTBEAT) and _is_limit(hours)
+        if name.startswith(HEARTBEAT) and is_limit(hours)
     }
 
 
@@ -71,7 +71,7 @@ def unusable(parameters: Mapping[str, Any]) -> list[str]:
     return sorted(
         name
         for name, value in parameters.items()
-        if (name in names or name.startswith(HEARTBEAT)) and not _is_limit(value)
+        if (name in names or name.startswith(HEARTBEAT)) and not is_limit(value)
     )
 
 
@@ -81,8 +81,9 @@ def transfer_hours(parameters: Mapping[str, Any]) -> tuple[float, float]:
     The parameters ``transtimelo`` and ``transtimehi`` are days.
     """
     low, high = parameters.get("transtimelo"), parameters.get("transtimehi")
-    return (float(low) if _is_limit(low) else 2.0) * 24, (float(high) if _is_limit(high) else 1.0) * 24
+    return (float(low) if is_limit(low) else 2.0) * 24, (float(high) if is_limit(high) else 1.0) * 24
 
 
-def _is_limit(value: Any) -> TypeGuard[float]:
+def is_limit(value: Any) -> TypeGuard[float]:
+    """Tell whether a value of CONFIG is a number above 0."""
     return isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value) and value > 0

@@ -9,6 +9,7 @@ import pytest
 
 from pandaserver.dataservice import Rebroker as rebroker_module
 from pandaserver.dataservice.Rebroker import Rebroker
+from pandaserver.taskbuffer import rebrokerage
 from pandaserver.taskbuffer.kill import Killer, KillRequest
 from pandaserver.taskbuffer.SiteSpec import SiteSpec
 from pandaserver.taskbuffer.states import HOME, JobStatus
@@ -237,3 +238,13 @@ def test_a_job_that_begins_meanwhile_stays(tbuf: TaskBuffer) -> None:
     change(tbuf, "UPDATE ATLAS_PANDA.jobsActive4 SET jobStatus = 'running'")
     assert tbuf.killJobs(KillRequest((job_id,), Killer(is_system=True), 51, statuses=waiting)) == [False]
     assert job_of(tbuf, job_id).commandToPilot is None
+
+
+@pytest.mark.parametrize("value", ["soon", 0, -1, True, float("nan"), None])
+@pytest.mark.parametrize("name", ["ANALY_TIMEOUT", "ANALY_TIMEOUT_phys", "FAST_REBRO_THRESHOLD_NQUEUE_Sim"])
+def test_a_limit_that_is_none_does_not_count_and_is_told(name: str, value: object) -> None:
+    parameters = {name: value, "SOMETHING_ELSE": "x"}
+    assert rebrokerage.unusable(parameters) == [name]
+    assert rebrokerage.users_patience("phys", parameters) == 12.0
+    (excess,) = rebrokerage.excesses([rebrokerage.Waiting("TEST_PQ", "Sim", 50, 1)], parameters)
+    assert (excess.jobs, excess.dry_run) == (35, True)

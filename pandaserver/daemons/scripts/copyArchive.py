@@ -19,6 +19,7 @@ from pandaserver.dataservice.Rebroker import Rebroker
 from pandaserver.dataservice.sandbox_check import asking, check_sandboxes, keep_recent
 from pandaserver.dataservice.Setupper import Setupper
 from pandaserver.jobdispatcher.Watcher import Watcher
+from pandaserver.taskbuffer import rebrokerage
 from pandaserver.taskbuffer.expiry import expiry_rules, old_rules
 from pandaserver.taskbuffer.lost_jobs import (
     LostRule,
@@ -46,8 +47,8 @@ def main(argv: Sequence[Any] = (), tbuf: TaskBuffer | None = None, **_: Any) -> 
     """Apply every limit once."""
     tbuf = required(tbuf)
     log = LogWrapper(_log, None)
-    for component in (COMPONENT, WATCHER):
-        for name in unusable(tbuf.getConfigValues(component)):
+    for component, judge in ((COMPONENT, unusable), (WATCHER, unusable), (rebrokerage.COMPONENT, rebrokerage.unusable)):
+        for name in judge(tbuf.getConfigValues(component)):
             log.warning(f"CONFIG {component}/{name} is no number above 0: the default holds")
     for problem in tbuf.checkRetryRules():
         log.warning(f"retry rules: {problem}")
