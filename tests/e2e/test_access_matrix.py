@@ -10,9 +10,11 @@ import ssl
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from tests.api.access_callers import FORGERY
 from tests.api.access_places import PLACES, Place, rows_of
 from tests.api.access_row import Row
@@ -78,10 +80,10 @@ class AccessRig(GridRig):
         settings["token_cache_config"] = home / "clients.json"
         super().__init__(home, gridsite=gridsite, server=settings)
 
-    def _write_configuration(self, connection: object) -> None:
+    def _write_configuration(self, connection: ConnectionSettings) -> None:
         for path in self.files:
             path.mkdir()
-        super()._write_configuration(connection)  # type: ignore[arg-type]
+        super()._write_configuration(connection)
 
     def populate(self) -> World:
         """Store what the rows speak of; nobody has asked for anything yet that the server would remember."""
@@ -112,13 +114,11 @@ def world(rig: AccessRig) -> Iterator[World]:
     made.close()
 
 
-def _voms(rig: GridRig, owner: Credential, fqan: str, vo: str = VO, **changes: object) -> Credential:
-    server = changes.pop("server", rig.voms)
-    holder = changes.pop("holder", owner)
-    assert isinstance(server, Credential)
-    assert isinstance(holder, Credential)
-    attributes = attribute_certificate(server, holder.certificate, vo, [fqan], **changes)  # type: ignore[arg-type]
-    return proxy(owner, attributes=[attributes])
+def _voms(rig: GridRig, owner: Credential, fqan: str, vo: str = VO, **changes: Any) -> Credential:
+    """Return a proxy with an attribute, by the server and for the holder that stand in it, if they are others."""
+    server: Credential = changes.pop("server", rig.voms)
+    holder: Credential = changes.pop("holder", owner)
+    return proxy(owner, attributes=[attribute_certificate(server, holder.certificate, vo, [fqan], **changes)])
 
 
 @pytest.fixture(scope="module")
