@@ -85,8 +85,8 @@ def expiry_rules(limits: Mapping[str, float], fixed: tuple[str, ...] = ()) -> tu
     """Return the rules in the order in which they are applied. Jobs of the queues ``fixed`` are not moved elsewhere.
 
     Jobs of tasks are handed back to the task layer, which makes new ones; others are set up again. A job that was set
-    up again may be old: it has its time from then on, so rules of ``defined`` and ``waiting`` look at its last change of
-    state. (Its last change of any kind is when the search for forgotten jobs looked at it in vain.)
+    up again may be old: it has its time from then on, so rules of ``defined`` and ``waiting`` look at its last change
+    of state. (Its last change of any kind is when the search for forgotten jobs looked at it in vain.)
     """
     return (*_of_defined(limits, fixed), *_of_waiting(limits), *_of_active(limits), *_merge_rules(limits))
 
