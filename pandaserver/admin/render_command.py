@@ -50,6 +50,7 @@ def _option(name: str, help_text: str, **attributes: Any) -> Callable[[F], F]:
 @_option("--certificates", "CAs of clients, by hash.", type=_PATH, default=_PRODUCTION.certificates)
 @_option("--mpm", "How Apache works.", type=click.Choice(["event", "prefork"]), default=_PRODUCTION.mpm)
 @_option("--proxies", "Build and load the module that lets Apache accept proxy certificates.", is_flag=True)
+@_option("--gridsite", "Load mod_gridsite in place of it.", is_flag=True)
 @_option("--schema-blocks", "Under systemd, an older schema keeps the services from starting.", is_flag=True)
 def render(out: Path | None, install: bool, **options: Any) -> None:
     """Write every deployment file for a site; Apache and mod_wsgi are those of this machine.
@@ -72,6 +73,8 @@ def _site(
 ) -> Site:
     if options["mpm"] == "event" and options["max_workers"] % THREADS_PER_CHILD:
         raise click.UsageError(f"--max-workers: the event MPM needs a multiple of {THREADS_PER_CHILD}")
+    if proxies and options["gridsite"]:
+        raise click.UsageError("--proxies and --gridsite: Apache can have one of them")
     here = prefix is None or prefix.absolute() == Path(sys.prefix)
     try:
         httpd, modules = apache.httpd(), apache.modules()
@@ -79,6 +82,8 @@ def _site(
         module = proxy_module.build((prefix or Path(sys.prefix)).absolute() / "lib" / "panda") if proxies else None
     except OSError as error:
         raise click.ClickException(f"{error}; install it first, its path is part of the files") from error
+    if options["gridsite"] and not (modules / "mod_gridsite.so").exists():
+        raise click.ClickException(f"{modules}/mod_gridsite.so is missing; install mod_gridsite first")
     _build_modules((prefix or Path(sys.prefix)).absolute())
     return Site(
         prefix=(prefix or Path(sys.prefix)).absolute(),

@@ -52,6 +52,8 @@ class Site:
     mpm: str = "event"
     #: The module that lets Apache accept proxy certificates; None: it refuses them.
     proxy_module: Path | None = None
+    #: mod_gridsite accepts them in its place. The application checks each proxy again.
+    gridsite: bool = False
     #: Apache tells systemd that it is ready; needs mod_systemd.
     httpd_notifies: bool = True
     #: A schema that does not fit keeps web server and daemon from being started by systemd.
@@ -60,6 +62,7 @@ class Site:
     def values(self) -> dict[str, str]:
         """Return the value of each word of the templates."""
         venv = self.venv or self.prefix
+        takes_proxies = self.gridsite or self.proxy_module is not None
         site = self.site or venv / "lib" / _PYTHON / "site-packages"
         found = {
             field.name: getattr(self, field.name)
@@ -76,7 +79,11 @@ class Site:
             "proxies": "#" if self.proxy_module is None else "",
             "proxy_module": self.proxy_module or httpd_modules.directory(venv) / f"{proxy_module.NAME}.so",
             "own_modules": httpd_modules.directory(venv),
-            "ssl_sessions": f"shmcb:{self.rundir}/ssl_sessions(5120000)" if self.proxy_module is None else "none",
+            "gridsite": "" if self.gridsite else "#",
+            # mod_gridsite takes a missing list of revocations for an error.
+            "revocation": "none" if self.gridsite else "chain no_crl_for_cert_ok",
+            "whole_chains": "" if takes_proxies else "#",
+            "ssl_sessions": "none" if takes_proxies else f"shmcb:{self.rundir}/ssl_sessions(5120000)",
             "httpd_type": "notify" if self.httpd_notifies else "forking",
             "httpd_stays": " -D FOREGROUND" if self.httpd_notifies else "",
             "httpd_pidfile": "" if self.httpd_notifies else f"PIDFile={self.rundir}/panda_server_httpd.pid",

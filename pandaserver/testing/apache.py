@@ -17,12 +17,12 @@ from pandaserver.testing.layout import Layout
 TEMPLATE: Final = "panda_server-httpd.conf.rpmnew"
 
 
-def configure(layout: Layout, account: Account, proxy_module: Path | None = None) -> Path:
+def configure(layout: Layout, account: Account, proxy_module: Path | None = None, *, gridsite: bool = False) -> Path:
     """Write the configuration of the instance and return its path."""
     path = layout.etc / TEMPLATE.removesuffix(".rpmnew")
     with suppress(OSError):  # an installation that we may only read has them already, or does without
         httpd_modules.ensure(Path(sys.prefix))
-    values = replace(site(layout, account), proxy_module=proxy_module).values()
+    values = replace(site(layout, account), proxy_module=proxy_module, gridsite=gridsite).values()
     path.write_text(rendered(shipped(TEMPLATE), values))
     return path
 

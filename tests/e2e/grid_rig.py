@@ -11,7 +11,6 @@ from pathlib import Path
 from cryptography.hazmat.primitives import serialization
 
 from pandaserver.deployment import proxy_module
-from pandaserver.deployment.apache import modules
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from pandaserver.testing import apache
 from tests.chaos.web_rig import Answer, Rig
@@ -48,23 +47,8 @@ class GridRig(Rig):
     def _write_configuration(self, connection: ConnectionSettings) -> None:
         module = proxy_module.build(self.layout.home / "modules") if not self.gridsite else None
         super()._write_configuration(connection)
-        path = apache.configure(self.layout, self.account, module)
-        text = path.read_text()
-        for shipped, here in self._changes().items():
-            assert shipped in text
-            text = text.replace(shipped, here)
-        path.write_text(text)
+        apache.configure(self.layout, self.account, module, gridsite=self.gridsite)
         self.account.give(self.layout.home)
-
-    def _changes(self) -> dict[str, str]:
-        """Return what mod_gridsite needs in the configuration: it takes a missing list of revocations for an error."""
-        loading = f'LoadModule gridsite_module "{modules()}/mod_gridsite.so"\nLoadModule wsgi_module'
-        changes = {
-            "LoadModule wsgi_module": loading,
-            "SSLCARevocationCheck chain no_crl_for_cert_ok": "SSLCARevocationCheck none",
-            "</VirtualHost>": "GridSiteEnvs on\n    GridSiteGSIProxyLimit 9\n</VirtualHost>",
-        }
-        return changes if self.gridsite else {}
 
     def ask_with(self, credential: Credential, path: str = "/server/panda/getAttr", **headers: str) -> Answer:
         """Ask over https with a certificate; status 0 if Apache refuses it."""

@@ -110,16 +110,19 @@ def configured(directory: Path, site: Site) -> list[str]:
     return [line.strip() for line in done.stdout.splitlines()]
 
 
-@pytest.mark.parametrize("proxies", [False, True])
+@pytest.mark.parametrize("proxies", [None, "ours", "gridsite"])
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
-def test_apache_takes_every_variable_under_both_models(tmp_path: Path, mpm: str, proxies: bool) -> None:
-    module = proxy_module.build(tmp_path / "modules") if proxies else None
-    found = configured(tmp_path, here(tmp_path, mpm=mpm, proxy_module=module, user="#65534", group="#65534"))
+def test_apache_takes_every_variable_under_both_models(tmp_path: Path, mpm: str, proxies: str | None) -> None:
+    module = proxy_module.build(tmp_path / "modules") if proxies == "ours" else None
+    account = {"user": "#65534", "group": "#65534"}
+    site = here(tmp_path, mpm=mpm, proxy_module=module, gridsite=proxies == "gridsite", **account)
+    found = configured(tmp_path, site)
     idle = "MinSpareServers" if mpm == "prefork" else "MinSpareThreads"
     expected = ["ServerName panda.example.org", "Listen 1080", "Listen 1443", f"{idle} 7", "MaxRequestWorkers 96"]
     assert [line for line in expected if line not in found] == []
     assert any(line.startswith("WSGIDaemonProcess pandasrv_daemon processes=5 ") for line in found)
-    assert ("SSLSessionTickets off" in found, 'SSLSessionCache "none"' in found) == (proxies, proxies)
+    assert ("SSLSessionTickets off" in found, 'SSLSessionCache "none"' in found) == ((proxies is not None,) * 2)
+    assert ("GridSiteEnvs on" in found, "SSLCARevocationCheck none" in found) == ((proxies == "gridsite",) * 2)
 
 
 # ---- systemd
