@@ -14,7 +14,7 @@ WITH      := python3 tools/bootstrap.py
 DB_NEED   := $(if $(DB_URL),$(if $(findstring mysql,$(DB_URL))$(findstring mariadb,$(DB_URL)),mariadb,$(if $(findstring postgres,$(DB_URL)),postgresql,sqlite)),$(DB))
 INSTANCE  := --port $(PORT) --tls-port $(TLS_PORT) --dir $(DIR) --daemon $(DAEMON) --db $(DB) $(if $(DB_URL),--db-url '$(DB_URL)')
 PYTEST    := python tools/adopt.py python -m pytest
-SUITES    := tests/unit tests/api tests/db tests/model tests/docs
+SUITES    := tests/unit tests/api tests/db tests/model tests/docs tests/malice
 PROCESSES := tests/e2e tests/chaos
 
 .DEFAULT_GOAL := help
