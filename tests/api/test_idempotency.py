@@ -29,8 +29,8 @@ JOBS = json.dumps([job_as_state(make_job(jobName=f"a{n}")) for n in range(2)])
 
 @pytest.fixture
 def server(make_client: MakeClient, tbuf: TaskBuffer) -> Client:
-    import pandaserver.jobdispatcher.JobDispatcher  # noqa: F401  declares its requests
-    import pandaserver.taskbuffer.Utils  # noqa: F401
+    import pandaserver.jobdispatcher.JobDispatcher
+    import pandaserver.taskbuffer.Utils
     import pandaserver.userinterface.UserIF  # noqa: F401
 
     tbuf.storeQueues({"TEST_PQ": {"status": "online", "type": "unified"}})
