@@ -78,10 +78,15 @@ def make_tokens(settings: ServerSettings) -> TokenDecisions | None:
     """Return what decides about bearer tokens, None if they are not looked at."""
     if settings.token_authType is TokenAuth.none:
         return None
+    from pandaserver.srvcore.key_store import KeyStore
+    from pandaserver.srvcore.oidc_keys import IssuerKeys
+
+    keys = IssuerKeys(store=KeyStore(settings.logdir, PandaLogger.getLogger("oidc")))
     if settings.token_authType is TokenAuth.scitokens:
         from pandaserver.srvcore.sci_tokens import SciTokens, issuers_of
 
-        return SciTokens(settings.token_audience, issuers_of(settings.token_issuers), settings.production_dns)
+        issuers = issuers_of(settings.token_issuers)
+        return SciTokens(settings.token_audience, issuers, settings.production_dns, keys=keys)
     from pandaserver.srvcore.oidc_utils import OidcTokens
 
     return OidcTokens(
@@ -89,4 +94,5 @@ def make_tokens(settings: ServerSettings) -> TokenDecisions | None:
         PandaLogger.getLogger("oidc"),
         policy_file=settings.auth_policies,
         production_dns=settings.production_dns,
+        keys=keys,
     )

@@ -7,11 +7,14 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from ipaddress import ip_address
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import urlsplit
 
 from pandaserver.srvcore.errors import ExternalError, NotAuthenticated
 from pandaserver.srvcore.json_source import read_json
+
+if TYPE_CHECKING:
+    from pandaserver.srvcore.key_store import KeyStore
 
 #: Seconds that documents of an issuer serve.
 LIFETIME: Final = 600.0
@@ -57,12 +60,19 @@ class IssuerKeys:
     """The keys of all issuers, by the URL of their discovery document.
 
     An issuer is asked by one thread at a time. Others wait for it only if they cannot go on with what is there, and an
-    issuer that does not answer holds up nobody who shows a token of another one.
+    issuer that does not answer holds up nobody who shows a token of another one. With a ``store``, processes ask once
+    for all of them.
     """
 
-    def __init__(self, fetch: Callable[[str], Any] | None = None, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        fetch: Callable[[str], Any] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        store: KeyStore | None = None,
+    ) -> None:
         self._fetch = fetch or fetch_json
         self._clock = clock
+        self._store = store
         self._issuers: dict[str, _Issuer] = {}
         self._lock = threading.Lock()
 
@@ -91,6 +101,7 @@ class IssuerKeys:
             return  # somebody asks already, and what we have serves meanwhile
         try:
             now = self._clock()
+            self._adopt(issuer, config_url, now)
             if issuer.failed is not None and now - issuer.failed < PAUSE:
                 return
             # An issuer that rotates its keys signs with one that we have not seen. Whoever invents numbers of keys
@@ -99,6 +110,12 @@ class IssuerKeys:
                 self._ask(issuer, config_url, now)
         finally:
             issuer.asking.release()
+
+    def _adopt(self, issuer: _Issuer, config_url: str, now: float) -> None:
+        """Take over what another process has heard, if that is news."""
+        kept = self._store.load(config_url) if self._store else None
+        if kept and (issuer.fetched is None or now - kept.age > issuer.fetched):
+            issuer.name, issuer.jwks, issuer.fetched = kept.issuer, kept.jwks, now - kept.age
 
     def _ask(self, issuer: _Issuer, config_url: str, now: float) -> None:
         try:
@@ -113,6 +130,8 @@ class IssuerKeys:
             return
         issuer.name, issuer.jwks = name, jwks
         issuer.fetched, issuer.failed = now, None
+        if self._store:
+            self._store.save(config_url, name, jwks)
 
 
 def fetch_json(url: str) -> Any:
