@@ -73,7 +73,8 @@ def test_a_fine_grained_job_is_what_its_ranges_are(tbuf: TaskBuffer, said: int, 
     (pid,) = submit(tbuf, consumer(eventService=6))
     begin(tbuf)
     got = acquire(tbuf, pid, 2)
-    rest = [key.replace("-11-", f"-{first}-") for key in got[1:] for first in (21, 31)]
+    task, job, file, _, attempt = got[1].split("-")
+    rest = [f"{task}-{job}-{file}-{first}-{attempt}" for first in (21, 31)]
     assert update(tbuf, [*got, *rest][:said], version=2).returns == [True] * said
     assert end(tbuf, pid) == status
     assert family(tbuf)[pid][:3] == (6, status, word)

@@ -251,7 +251,7 @@ def test_a_killed_merge_job_may_come_again_for_want_of_a_task_layer(
     caplog.clear()
     age(tbuf, ACTIVE, put_job(tbuf, "activated", **MANAGED | TASK, processingType="pmerge"), modificationTime=3 * DAY)
     expire(tbuf, RULES)
-    assert caplog.text == ""
+    assert "merge jobs" not in caplog.text
 
 
 def test_a_merge_job_is_valid_while_something_waits_for_it(tbuf: TaskBuffer) -> None:

@@ -51,6 +51,8 @@ def test_pilots_that_ask_at_once_share_no_job(database: ConnectionSettings, tbuf
         return [job.PandaID for job in buffer.getJobs(JobRequest("TEST_PQ", 2, Selection.user)).jobs]
 
     given = [pid for answer in at_once(database, ask, 2 * WORKERS) for pid in answer]
+    while left := ask(tbuf, 0):  # whoever came while others held all rows was sent away
+        given += left
     assert sorted(pid or 0 for pid in given) == sorted(ids)
     assert {tuple(history(tbuf, pid)) for pid in ids} == {("sent",)}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ import pytest
 
 from pandaserver.taskbuffer import schema
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
-from pandaserver.taskbuffer.dialects.sqlite import SQLiteSession
+from pandaserver.taskbuffer.dialects.sqlite import SQLite, SQLiteSession
 from pandaserver.taskbuffer.dialects.sqlite_queue import WriterQueue
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.OraDBProxy import OraDBProxy
@@ -138,3 +139,16 @@ def test_processes_that_write_all_the_time_do_not_overtake_each_other(database: 
     owners = [owner for _, owner in lines]
     assert len(owners) == 4 * WRITES
     assert sum(one != other for one, other in pairwise(owners)) > 3, "they wrote one after the other: nobody waited"
+
+
+def test_a_database_that_somebody_else_holds_is_opened_when_it_is_free(database: str) -> None:
+    settings = ConnectionSettings("sqlite", database)
+    schema.create_all(settings)
+    with sqlite3.connect(database, isolation_level=None, check_same_thread=False) as holder:
+        holder.execute("PRAGMA journal_mode = DELETE")
+        holder.execute("BEGIN IMMEDIATE")  # as whoever switches the journal on
+        release = threading.Timer(0.3, holder.rollback)
+        release.start()
+        SQLite(settings).connect(20.0).close()
+        release.join()
+    holder.close()

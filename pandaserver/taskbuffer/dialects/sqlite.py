@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from time import monotonic
+from time import monotonic, sleep
 from typing import TYPE_CHECKING, Any, Final
 
 from pandaserver.srvcore.errors import (
@@ -100,7 +100,7 @@ class SQLite(Dialect):
             )
             for kind in ("TIMESTAMP", "DATETIME"):
                 sqlite3.register_converter(kind, time_of_text)
-            connection.execute("PRAGMA journal_mode = WAL")
+            _write_ahead(connection, seconds)
             connection.execute("PRAGMA synchronous = FULL")
             connection.execute("PRAGMA case_sensitive_like = ON")
             queue = None if name == MEMORY else WriterQueue(os.path.realpath(name))
@@ -135,6 +135,21 @@ class SQLite(Dialect):
 
     def read_now(self, tx: Transaction) -> datetime:
         return datetime.now(UTC).replace(tzinfo=None)
+
+
+def _write_ahead(connection: sqlite3.Connection, seconds: float) -> None:
+    """Switch the journal of a database on; SQLite does not wait by itself for others who do that at the same moment."""
+    import sqlite3
+
+    deadline = monotonic() + seconds
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or monotonic() >= deadline:
+                raise
+            sleep(0.01)
 
 
 class SQLiteSession(Session):
