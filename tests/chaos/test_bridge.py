@@ -240,7 +240,7 @@ def test_nothing_is_left_of_twenty_killed_children(bridge: ConBridge) -> None:
             call(bridge, ops.bridge_stop, timeout=0.05)
         assert is_gone(killed)
         call(bridge, ops.bridge_echo, "next")
-    assert us.num_fds() == before
+    assert us.num_fds() <= before  # what earlier tests left may be collected meanwhile
     assert {child.pid for child in us.children()} - others == {bridge.pid}
 
 

@@ -133,7 +133,7 @@ def test_a_hundred_keys_leave_no_descriptor_open(tmp_path: Path) -> None:
     assert pool.get("one more") is None
     for n in range(100):
         pool.release(str(n))
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
 
 
 def test_the_identity_of_a_process_names_host_group_and_pid() -> None:
