@@ -19,6 +19,7 @@ from pandaserver.server.application import Application
 from pandaserver.server.callers import Callers
 from pandaserver.taskbuffer import OraDBProxy as proxy_module
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings, OperationSettings
+from pandaserver.taskbuffer.db_proxy_mods import idempotency
 from pandaserver.taskbuffer.local_bridge import LocalBridge
 from pandaserver.taskbuffer.submission import Submission, Submitter
 from pandaserver.taskbuffer.TaskBuffer import TaskBuffer
@@ -50,11 +51,18 @@ class Target:
 
 
 class _Watched(Transaction):
-    current: Transaction | None = None
+    current: _Watched | None = None
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
+        self.undone = 0
         _Watched.current = self
+
+    def change(self, sql: str, /, **binds: Any) -> int:
+        count = super().change(sql, **binds)
+        if sql is idempotency.FORGET:  # the row that this transaction had reserved for a key
+            self.undone += 2 * count
+        return count
 
 
 class _Bugs(logging.Handler):
@@ -108,7 +116,7 @@ def _watched_commit(writes: list[int]) -> Callable[..., None]:
 
     def watched(self: Any, session: Any, operation: Any) -> None:
         commit(self, session, operation)
-        if _Watched.current is not None and _Watched.current.changes:
-            writes.append(_Watched.current.changes)
+        if _Watched.current is not None and (left := _Watched.current.changes - _Watched.current.undone):
+            writes.append(left)
 
     return watched
