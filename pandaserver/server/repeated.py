@@ -75,7 +75,9 @@ def _succeeded(value: Any, response: Response) -> bool:
     if isinstance(value, Envelope | PilotReply):
         return value.success
     first = value[0] if isinstance(value, tuple) and value else value
-    return first is not False
+    if isinstance(first, str):  # historical methods say what went wrong in their text
+        return not first.startswith("ERROR")
+    return first is not False and not (isinstance(first, list) and first and all(item is False for item in first))
 
 
 def _plain(response: Response) -> dict[str, Any]:

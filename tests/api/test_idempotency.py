@@ -125,6 +125,20 @@ def test_a_failure_that_changed_nothing_is_not_kept(server: Client, tbuf: TaskBu
     assert submit(server).json["success"] is True
 
 
+@pytest.mark.parametrize(
+    ("method", "fields", "told"),
+    [("killJobs", {"ids": "(lp0\nI5\na."}, b"(lp0\nI00\na."), ("genPilotToken", {"schedulerid": "x"}, b"ERROR : ")],
+)
+def test_a_refusal_in_the_words_of_a_historical_method_is_not_kept(
+    server: Client, tbuf: TaskBuffer, method: str, fields: dict[str, str], told: bytes
+) -> None:
+    reply = server.post(
+        f"/server/panda/{method}", data=fields, headers={"Idempotency-Key": "key"}, environ_overrides=USER
+    )
+    assert reply.data.startswith(told)
+    assert rows(tbuf) == []
+
+
 def test_a_pilot_without_a_job_may_ask_again_under_its_key_and_with_one_gets_the_same(
     server: Client, tbuf: TaskBuffer
 ) -> None:
