@@ -232,27 +232,27 @@ class Application:
     def _log(self, exchange: Exchange, response: Response) -> None:
         elapsed = time.monotonic() - exchange.started
         facts = [
-            f"PID={os.getpid()} {_one_line(exchange.name)} exec_time={elapsed:.3f} sec",
+            f"PID={os.getpid()} {_short(exchange.name)} exec_time={elapsed:.3f} sec",
             f"door={exchange.door.value} status={response.status.value} bytes={len(response.body)}",
-            f"caller={_one_line(exchange.principal.name) or '-'}",
-            f"address={_one_line(str(exchange.environ.get('REMOTE_ADDR', ''))) or '-'}",
+            f"caller={_short(exchange.principal.name) or '-'}",
+            f"address={_short(str(exchange.environ.get('REMOTE_ADDR', ''))) or '-'}",
         ]
         bound = exchange.bound
         if bound and self._settings.entryVerbose:
             facts.append(f"parameters={','.join(bound.arguments)}")
         if bound and bound.ignored:
-            facts.append(f"ignored={_one_line(','.join(bound.ignored))}")
+            facts.append(f"ignored={_short(','.join(bound.ignored))}")
         if bound and bound.dropped:
             facts.append(f"dropped={','.join(bound.dropped)}")
         if exchange.problem:
-            facts.append(f"problem={_one_line(exchange.problem)}")
+            facts.append(f"problem={_short(exchange.problem)}")
         bad = exchange.needs_a_look or response.status >= HTTPStatus.INTERNAL_SERVER_ERROR
         level = logging.WARNING if bad else logging.INFO
         self._logger.log(level, "%s", " ".join(facts))
         if bound and exchange.route and exchange.route.answer is pilot_answer and "site_name" in bound.arguments:
             site, node, kind = (bound.arguments.get(k) for k in ("site_name", "node", "prod_source_label"))
             line = f"method={exchange.route.legacy},site={site},node={node},type={kind}"
-            self._pilot_logger.info("%s", _one_line(line))
+            self._pilot_logger.info("%s", _short(line))
 
     def _dump(self, exchange: Exchange) -> None:
         if not self._settings.dumpBadRequest or exchange.raw is None:
@@ -274,7 +274,6 @@ def _close_uploads(raw: Raw | None) -> None:
             value.stream.close()
 
 
-def _one_line(text: str) -> str:
-    """Return text from a client as it may stand in a log: short, and without a way to begin a line of its own."""
-    short = text[:300]
-    return short if short.isprintable() else "".join(c if c.isprintable() else "?" for c in short)
+def _short(text: str) -> str:
+    """Return as much of a client's text as a line of the log may have; the formatter keeps it one line."""
+    return text[:300]
