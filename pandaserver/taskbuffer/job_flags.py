@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 #: Name of a flag -> the words that set it. ``debug`` is the only flag with two spellings.
@@ -57,6 +58,7 @@ EVENT_SERVICE, EVENT_SERVICE_MERGE, JOB_CLONING, JUMBO, CO_JUMBO, FINE_GRAINED =
 CONSUMERS: Final = frozenset({EVENT_SERVICE, JUMBO, FINE_GRAINED})
 
 
+@lru_cache(1000)  # a job is asked for twenty flags when it is sent
 def words_of(special_handling: str | None) -> frozenset[str]:
     """Split the comma list."""
     return frozenset(word.strip() for word in (special_handling or "").split(",") if word.strip())
