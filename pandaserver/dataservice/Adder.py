@@ -21,8 +21,8 @@ from pandaserver.dataservice.RetryRules import apply_retry_rules
 from pandaserver.srvcore.errors import BadRequest, Unavailable
 from pandaserver.taskbuffer.ErrorCode import EC_Adder, EC_Kill, EC_WorkerDone
 from pandaserver.taskbuffer.FileSpec import FileSpec
-from pandaserver.taskbuffer.heartbeats import KILL
 from pandaserver.taskbuffer.JobSpec import JobSpec
+from pandaserver.taskbuffer.kill import TO_BE_KILLED
 from pandaserver.taskbuffer.reports import FileResult, OutputReport, ReportOrder, TakenReport, Verdict
 from pandaserver.taskbuffer.retry_rules import ADDER_SOURCES, SERVER_SOURCES
 from pandaserver.taskbuffer.states import JobStatus
@@ -233,7 +233,7 @@ def _target(job: JobSpec, good: bool, problem: str | None, result: AdderResult) 
     if problem is not None and not explained:
         own = job.ddmErrorCode  # of the plug-in, which may know better
         changes = {"ddmErrorCode": own or EC_Adder, "ddmErrorDiag": (job.ddmErrorDiag if own else None) or problem}
-    killed = KILL in (job.commandToPilot or "").split(",")
+    killed = TO_BE_KILLED in (job.commandToPilot or "").split(",")
     return (JobStatus.cancelled if killed else JobStatus.failed), changes
 
 

@@ -30,7 +30,7 @@ from pandaserver.jobdispatcher.callers import (
 from pandaserver.jobdispatcher.heartbeat_fields import report_of, takes_heartbeat
 from pandaserver.jobdispatcher.Protocol import NULL, SC_FAILED, SC_INVALID, SC_ROLE, SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest
-from pandaserver.taskbuffer.heartbeats import KILL
+from pandaserver.taskbuffer.kill import TO_BE_KILLED
 from pandaserver.taskbuffer.requests import Reception, StatusReport, UpdateOutcome
 
 _logger = PandaLogger().getLogger("JobDispatcher")
@@ -160,7 +160,8 @@ def _refusal(accepts_json: bool) -> PilotReply:
 
 def _for_harvesters(outcome: UpdateOutcome) -> UpdateOutcome:
     """Return the outcome with the only command that harvesters obey alone, as they compare the whole text."""
-    return replace(outcome, command=KILL) if KILL in (outcome.command or "").split(",") else outcome
+    killed = TO_BE_KILLED in (outcome.command or "").split(",")
+    return replace(outcome, command=TO_BE_KILLED) if killed else outcome
 
 
 def _answer(outcome: UpdateOutcome) -> Envelope:

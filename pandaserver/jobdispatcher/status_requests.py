@@ -22,6 +22,7 @@ from pandaserver.jobdispatcher.callers import require_pilot, task_buffer_for
 from pandaserver.jobdispatcher.Protocol import SC_SUCCESS
 from pandaserver.srvcore.errors import BadRequest, Busy, DatabaseError, OutcomeUnknown
 from pandaserver.taskbuffer.db_proxy_mods.worker import PILOT_SAYS
+from pandaserver.taskbuffer.kill import TO_BE_KILLED
 from pandaserver.taskbuffer.requests import JobState, WorkerStatus
 
 #: Jobs that one request may name; the rest is cut off.
@@ -104,7 +105,7 @@ def _for_pilots(state: JobState) -> dict[str, Any]:
 
 def _for_harvesters(state: JobState) -> dict[str, Any]:
     if state.status is None:
-        return {"status": "unknown", "command": "tobekilled"}
+        return {"status": "unknown", "command": TO_BE_KILLED}
     return {"status": state.status, "command": state.command}
 
 

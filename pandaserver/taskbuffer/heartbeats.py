@@ -8,6 +8,7 @@ from enum import Enum
 from typing import Final
 
 from pandaserver.taskbuffer.job_flags import has_flag
+from pandaserver.taskbuffer.kill import TO_BE_KILLED
 from pandaserver.taskbuffer.labels import USER_LABELS
 from pandaserver.taskbuffer.requests import StatusReport
 from pandaserver.taskbuffer.states import JobStatus, sources_of
@@ -16,8 +17,6 @@ S = JobStatus
 
 #: Actor of all transitions that pilots cause.
 BY_PILOT: Final = "JobDispatcher"
-
-KILL: Final = "tobekilled"
 
 #: pilotErrorCode values after which a user's first attempt is repeated although the pilot does not ask for it.
 REPEATED_ONCE: Final = frozenset({1200, 1201, 1213})
@@ -122,7 +121,7 @@ def may_repeat(row: JobRow, report: StatusReport) -> bool:
         and row.lockedby != "jedi"  # the task layer counts the attempts of its inputs and repeats jobs itself
         and row.maxAttempt > row.attemptNr
         and (kind == REPEATED_CHECK or not kind.startswith(HEALTH_CHECKS))
-        and row.commandToPilot != KILL
+        and row.commandToPilot != TO_BE_KILLED
         and row.taskBufferErrorCode not in REPLACED
     )
 

@@ -16,7 +16,6 @@ from pandaserver.taskbuffer.db_proxy_mods.worker import element_of, touch_link
 from pandaserver.taskbuffer.ErrorCode import EC_INVALID_BATCH_ID
 from pandaserver.taskbuffer.heartbeats import (
     BY_PILOT,
-    KILL,
     JobRow,
     Verdict,
     declared_diag,
@@ -26,6 +25,7 @@ from pandaserver.taskbuffer.heartbeats import (
     stored_command,
 )
 from pandaserver.taskbuffer.job_flags import EVENT_SERVICE_MERGE, JOB_CLONING
+from pandaserver.taskbuffer.kill import TO_BE_KILLED
 from pandaserver.taskbuffer.operation import operation
 from pandaserver.taskbuffer.requests import Reception, StatusReport, UpdateOutcome
 from pandaserver.taskbuffer.states import ACTIVE, LIVE_TABLES, JobStatus
@@ -128,7 +128,7 @@ def _loses_race(tx: Transaction, row: JobRow, report: StatusReport, verdict: Ver
 
 
 def _rejected(report: StatusReport, reception: Reception) -> UpdateOutcome:
-    return UpdateOutcome(report.PandaID, reception, KILL if reception is Reception.rejected else None)
+    return UpdateOutcome(report.PandaID, reception, TO_BE_KILLED if reception is Reception.rejected else None)
 
 
 def _apply(tx: Transaction, row: JobRow, report: StatusReport, verdict: Verdict) -> None:
