@@ -10,18 +10,18 @@ from pathlib import Path
 from typing import Any, Final
 
 from pandaserver.srvcore.caching import CachedObject
-from pandaserver.srvcore.errors import NotAuthenticated
 from pandaserver.srvcore.mail_address import address_in
 from pandaserver.srvcore.oidc_config import AuthConfig, Client, load_auth_config, split_vo
 from pandaserver.srvcore.oidc_keys import IssuerKeys
-from pandaserver.srvcore.principal import Principal
+from pandaserver.srvcore.principal import Principal, voms_credentials
 from pandaserver.srvcore.token_decisions import (
-    CHECKS,
     DECISION_LIFETIME,
     Note,
     TokenDecisions,
     dn_from_claims,
     failed,
+    granted_fqans,
+    published_key,
     read_unverified,
     texts,
     verified,
@@ -71,29 +71,21 @@ class OidcTokens(TokenDecisions):
         vo, role = wanted or split_vo(client.fallback)
         _check_vo(config, client, vo)
         note("vo", f"vo={vo} role={role or '-'}")
-        try:
-            key, issuer = self._keys.find(client.config_url, header["kid"])
-        except NotAuthenticated as problem:
-            raise failed("key", problem.message) from problem
+        key, issuer = published_key(self._keys, client.config_url, header["kid"])
         note("key", f"{key.algorithm} of {issuer}")
-        claims = verified(token, key, client.audiences, _accepted_issuer(issuer, unverified.get("iss")))
-        for check in ("signature", "claims", "times", "issuer", "audience"):
-            note(check, CHECKS[check])
+        claims = verified(token, key, client.audiences, _accepted_issuer(issuer, unverified.get("iss")), note)
         claims = _completed(claims, client, vo, role)
         member = _membership(config, client, claims, vo, role)
         note("groups", f"role={member.role}")
         return claims, self._principal(claims, member, certificate)
 
     def _principal(self, claims: Mapping[str, Any], member: Membership, certificate: Principal) -> Principal:
-        words = str(claims.get("scope", "")).split()
-        granted = [word.rpartition(":")[2] for word in words if word.startswith("role:")]
-        # An issuer speaks for its own VO only.
-        fqans = [fqan for fqan in granted if fqan.startswith(f"/{member.vo}/")]
+        fqans = granted_fqans(claims, member.vo)
         if member.requested_role:
             fqans.append(f"/{member.vo}/Role={member.requested_role}")
         credentials = [
             *certificate.credentials,
-            *((f"GRST_CRED_AUTH_TOKEN_{i}", f"VOMS {fqan}") for i, fqan in enumerate(fqans)),
+            *voms_credentials(fqans),
             ("PANDA_OIDC_VO", member.vo),
             ("PANDA_OIDC_GROUP", member.role),
             ("PANDA_OIDC_ROLE", member.role),

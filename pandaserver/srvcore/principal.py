@@ -131,6 +131,11 @@ def vo_of(fqans: Sequence[str]) -> str:
     return fqans[0].split("/")[1] if fqans and fqans[0].count("/") else ""
 
 
+def voms_credentials(fqans: Iterable[str]) -> list[tuple[str, str]]:
+    """Return the variables by which mod_gridsite tells of attributes, for those that did not come from it."""
+    return [(f"GRST_CRED_AUTH_TOKEN_{number}", f"VOMS {fqan}") for number, fqan in enumerate(fqans)]
+
+
 def _groups(fqans: Sequence[str]) -> list[tuple[str, str]]:
     found = (_GROUP_PRODUCTION.match(f) for f in fqans)
     return [(m.group(1), m.group(2)) for m in found if m and m.group(2) != "usatlas"]

@@ -10,15 +10,15 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from pandaserver.srvcore.errors import NotAuthenticated
 from pandaserver.srvcore.oidc_keys import IssuerKeys
-from pandaserver.srvcore.principal import Principal
+from pandaserver.srvcore.principal import Principal, voms_credentials
 from pandaserver.srvcore.token_decisions import (
-    CHECKS,
     Note,
     TokenDecisions,
     dn_from_claims,
     failed,
+    granted_fqans,
+    published_key,
     read_unverified,
     verified,
 )
@@ -62,23 +62,16 @@ class SciTokens(TokenDecisions):
         vo = self._issuers[issuer]
         note("client", f"issuer {issuer} of VO {vo}")
         note("vo", f"vo={vo}")
-        try:
-            key, published = self._keys.find(f"{issuer.rstrip('/')}{_DISCOVERY}", header["kid"])
-        except NotAuthenticated as problem:
-            raise failed("key", problem.message) from problem
+        key, published = published_key(self._keys, f"{issuer.rstrip('/')}{_DISCOVERY}", header["kid"])
         if published.rstrip("/") != issuer.rstrip("/"):
             raise failed("issuer", f"{issuer} publishes the keys of {published[:200]!r}")
         note("key", f"{key.algorithm} of {issuer}")
-        claims = verified(token, key, [self._audience], issuer)
-        for check in ("signature", "claims", "times", "issuer", "audience"):
-            note(check, CHECKS[check])
-        words = str(claims.get("scope", "")).split()
-        granted = [word.rpartition(":")[2] for word in words if word.startswith("role:")]
-        fqans = [fqan for fqan in granted if fqan.startswith(f"/{vo}/")]  # an issuer speaks for its own VO only
+        claims = verified(token, key, [self._audience], issuer, note)
+        fqans = granted_fqans(claims, vo)
         note("groups", " ".join(fqans) or "no role")
         credentials = [
             *certificate.credentials,
-            *((f"GRST_CRED_AUTH_TOKEN_{number}", f"VOMS {fqan}") for number, fqan in enumerate(fqans)),
+            *voms_credentials(fqans),
             ("PANDA_OIDC_VO", vo),
         ]
         return claims, Principal.of(

@@ -13,7 +13,7 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any, Final
 
 from pandaserver.srvcore.errors import NotAuthenticated
-from pandaserver.srvcore.oidc_keys import Key
+from pandaserver.srvcore.oidc_keys import IssuerKeys, Key
 from pandaserver.srvcore.principal import ANONYMOUS, Principal
 
 #: Seconds that a decision about a token holds, unless the token ends before.
@@ -128,6 +128,21 @@ def texts(value: Any) -> list[str]:
     return [v for v in value if isinstance(v, str)] if isinstance(value, list) else []
 
 
+def published_key(keys: IssuerKeys, config_url: str, kid: str) -> tuple[Key, str]:
+    """Return the key that a token names, and the name of the issuer that publishes it."""
+    try:
+        return keys.find(config_url, kid)
+    except NotAuthenticated as problem:
+        raise failed("key", problem.message) from problem
+
+
+def granted_fqans(claims: Mapping[str, Any], vo: str) -> list[str]:
+    """Return the roles in the scope of a token. Its issuer speaks for its own VO only."""
+    words = str(claims.get("scope", "")).split()
+    granted = [word.rpartition(":")[2] for word in words if word.startswith("role:")]
+    return [fqan for fqan in granted if fqan.startswith(f"/{vo}/")]
+
+
 def dn_from_claims(claims: Mapping[str, Any]) -> str:
     """Return the DN that stands for a token's owner. A slash in a claim would begin another part of the DN."""
     name = claims.get("name")
@@ -138,8 +153,8 @@ def dn_from_claims(claims: Mapping[str, Any]) -> str:
     return f"{dn}/CN=nickname:{str(nickname).replace('/', ' ')}" if nickname else dn
 
 
-def verified(token: str, key: Key, audiences: Collection[str], issuer: str) -> dict[str, Any]:
-    """Return the claims of a token that its key, its times, its audience and its issuer prove."""
+def verified(token: str, key: Key, audiences: Collection[str], issuer: str, note: Note) -> dict[str, Any]:
+    """Return the claims of a token that its key, its times, its audience and its issuer prove; note each check."""
     import jwt
 
     try:
@@ -156,6 +171,8 @@ def verified(token: str, key: Key, audiences: Collection[str], issuer: str) -> d
         raise failed(_check_of(problem), f"the token is not valid: {problem}") from problem
     if not isinstance(claims["sub"], str) or not isinstance(claims["exp"], int | float):
         raise failed("claims", "the token is not valid: sub must be text, and exp a number")
+    for check in ("signature", "claims", "times", "issuer", "audience"):
+        note(check, CHECKS[check])
     return claims
 
 

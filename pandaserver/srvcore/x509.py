@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from pandaserver.srvcore.errors import NotAuthenticated
 from pandaserver.srvcore.mail_address import address_in
-from pandaserver.srvcore.principal import ANONYMOUS, LIMITED, Principal
+from pandaserver.srvcore.principal import ANONYMOUS, LIMITED, Principal, voms_credentials
 from pandaserver.srvcore.proxies import chain_of, delegation, looks_like_proxy
 from pandaserver.srvcore.voms import VomsTrust
 
@@ -76,10 +76,9 @@ def principal_from_environ(
         limited, fqans = (proxies or ProxyReader()).read(environ)
         if limited and LIMITED not in dn:
             dn += LIMITED  # proxies of the first generation said so in their names, and all rules ask for that
-        found |= {f"GRST_CRED_AUTH_TOKEN_{number}": f"VOMS {fqan}" for number, fqan in enumerate(fqans)}
-    credentials = tuple(
-        sorted(found.items(), key=lambda item: (len(item[0]), item))
-    )  # 2 before 10: the user's VO first
+        found |= dict(voms_credentials(fqans))
+    # 2 before 10: the user's VO first
+    credentials = tuple(sorted(found.items(), key=lambda item: (len(item[0]), item)))
     return Principal.of(
         dn,
         fqans_of(dict(credentials)),
