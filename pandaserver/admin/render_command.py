@@ -10,7 +10,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from pandaserver.deployment import apache, httpd_modules, proxy_module
+from pandaserver.deployment import apache, httpd_modules
 from pandaserver.deployment.files import take_into_use, write_all
 from pandaserver.deployment.site import THREADS_PER_CHILD, Site
 from pandaserver.deployment.template import SITE
@@ -75,18 +75,20 @@ def _site(
         raise click.UsageError(f"--max-workers: the event MPM needs a multiple of {THREADS_PER_CHILD}")
     if proxies and options["gridsite"]:
         raise click.UsageError("--proxies and --gridsite: Apache can have one of them")
-    here = prefix is None or prefix.absolute() == Path(sys.prefix)
+    environment = (prefix or Path(sys.prefix)).absolute()
+    here = environment == Path(sys.prefix)
     try:
         httpd, modules = apache.httpd(), apache.modules()
         mod_wsgi = apache.mod_wsgi() if here else None
-        module = proxy_module.build((prefix or Path(sys.prefix)).absolute() / "lib" / "panda") if proxies else None
+        target = httpd_modules.directory(environment)
+        module = httpd_modules.build(httpd_modules.PROXIES, target) if proxies else None
     except OSError as error:
         raise click.ClickException(f"{error}; install it first, its path is part of the files") from error
     if options["gridsite"] and not (modules / "mod_gridsite.so").exists():
         raise click.ClickException(f"{modules}/mod_gridsite.so is missing; install mod_gridsite first")
-    _build_modules((prefix or Path(sys.prefix)).absolute())
+    _build_modules(environment)
     return Site(
-        prefix=(prefix or Path(sys.prefix)).absolute(),
+        prefix=environment,
         user=user,
         home=home or Path("/home", user),
         server_name=server_name or socket.getfqdn(),

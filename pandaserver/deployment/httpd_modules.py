@@ -12,6 +12,9 @@ from typing import Final
 #: Loaded where they lie in ``lib/panda`` of the environment: a restart that waits for requests, and bodies read ahead.
 ALWAYS: Final = ("mod_panda_restart", "mod_panda_bodies")
 
+#: The one that lets Apache accept proxy certificates, loaded where a site asks for it.
+PROXIES: Final = "mod_panda_proxies"
+
 
 def directory(environment: Path) -> Path:
     """Return where the modules of an environment lie."""

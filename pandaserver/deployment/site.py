@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from pandaserver.deployment import httpd_modules, proxy_module
+from pandaserver.deployment import httpd_modules
 
 #: As the Apache template sets it for the event MPM; the maximum of connections has to be a multiple.
 THREADS_PER_CHILD: Final = 32
@@ -77,7 +77,7 @@ class Site:
             "site": site,
             "mod_wsgi": self.mod_wsgi or site / "mod_wsgi" / "server" / _MOD_WSGI,
             "proxies": "#" if self.proxy_module is None else "",
-            "proxy_module": self.proxy_module or httpd_modules.directory(venv) / f"{proxy_module.NAME}.so",
+            "proxy_module": self.proxy_module or httpd_modules.directory(venv) / f"{httpd_modules.PROXIES}.so",
             "own_modules": httpd_modules.directory(venv),
             "gridsite": "" if self.gridsite else "#",
             # mod_gridsite takes a missing list of revocations for an error.

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives import serialization
 
-from pandaserver.deployment import proxy_module
+from pandaserver.deployment import httpd_modules
 from pandaserver.taskbuffer.connection_settings import ConnectionSettings
 from pandaserver.testing import apache
 from tests.chaos.web_rig import Answer, Rig
@@ -45,7 +45,7 @@ class GridRig(Rig):
         (self.layout.ca / "certificates" / f"{name}.0").write_bytes(text)
 
     def _write_configuration(self, connection: ConnectionSettings) -> None:
-        module = proxy_module.build(self.layout.home / "modules") if not self.gridsite else None
+        module = httpd_modules.build(httpd_modules.PROXIES, self.layout.home / "modules") if not self.gridsite else None
         super()._write_configuration(connection)
         apache.configure(self.layout, self.account, module, gridsite=self.gridsite)
         self.account.give(self.layout.home)

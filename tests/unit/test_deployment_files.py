@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from pandaserver.deployment import apache, proxy_module
+from pandaserver.deployment import apache, httpd_modules
 from pandaserver.deployment.files import FILES, NEW, take_into_use, write_all
 from pandaserver.deployment.packaging import data_files
 from pandaserver.deployment.site import Site
@@ -113,7 +113,7 @@ def configured(directory: Path, site: Site) -> list[str]:
 @pytest.mark.parametrize("proxies", [None, "ours", "gridsite"])
 @pytest.mark.parametrize("mpm", ["event", "prefork"])
 def test_apache_takes_every_variable_under_both_models(tmp_path: Path, mpm: str, proxies: str | None) -> None:
-    module = proxy_module.build(tmp_path / "modules") if proxies == "ours" else None
+    module = httpd_modules.build(httpd_modules.PROXIES, tmp_path / "modules") if proxies == "ours" else None
     account = {"user": "#65534", "group": "#65534"}
     site = here(tmp_path, mpm=mpm, proxy_module=module, gridsite=proxies == "gridsite", **account)
     found = configured(tmp_path, site)
