@@ -57,7 +57,7 @@ class DevelopmentCA:
     def _create(self) -> None:
         self._key = ec.generate_private_key(ec.SECP256R1())
         name = _subject("", f"{ORGANISATION} CA")
-        usage = _key_usage(signs_certificates=True)
+        usage = key_usage(signs_certificates=True)
         public = self._key.public_key()
         now = dt.datetime.now(dt.UTC)
         builder = (
@@ -85,7 +85,7 @@ class DevelopmentCA:
         return (
             x509.CertificateBuilder(issuer, subject, public, serial, now - _DAY, now + 365 * _DAY)
             .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-            .add_extension(_key_usage(signs_certificates=False), critical=True)
+            .add_extension(key_usage(signs_certificates=False), critical=True)
             .add_extension(authority, critical=False)
             .add_extension(x509.SubjectKeyIdentifier.from_public_key(public), critical=False)
         )
@@ -122,11 +122,12 @@ def _general_name(name: str) -> x509.GeneralName:
         return x509.DNSName(name)
 
 
-def _key_usage(*, signs_certificates: bool) -> x509.KeyUsage:
+def key_usage(*, signs_certificates: bool, enciphers_keys: bool = False) -> x509.KeyUsage:
+    """Return what the key of an authority, or of somebody else, is for; keys of RSA may encipher others, too."""
     return x509.KeyUsage(
         digital_signature=not signs_certificates,
         content_commitment=False,
-        key_encipherment=False,
+        key_encipherment=enciphers_keys,
         data_encipherment=False,
         key_agreement=False,
         key_cert_sign=signs_certificates,

@@ -12,6 +12,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.x509.oid import NameOID
 
+from pandaserver.testing.development_ca import key_usage
+
 #: RFC 3820: a proxy says so in this extension, and by its policy how much of its owner's rights it has.
 PROXY_INFO: Final = "1.3.6.1.5.5.7.1.14"
 ALL_RIGHTS: Final = "1.3.6.1.5.5.7.21.1"
@@ -66,7 +68,9 @@ class Authority:
             self.name, subject, key.public_key(), x509.random_serial_number(), now - _HOUR, now + 2 * _HOUR
         )
         builder = builder.add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
-        builder = builder.add_extension(_usage(signs_certificates=is_authority), critical=True)
+        builder = builder.add_extension(
+            key_usage(signs_certificates=is_authority, enciphers_keys=not is_authority), critical=True
+        )
         identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
         authority = x509.AuthorityKeyIdentifier.from_issuer_public_key(self.key.public_key())
         return (
@@ -97,7 +101,7 @@ def proxy(
     )
     now = dt.datetime.now(dt.UTC)
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), serial, now - _HOUR / 12, now + _HOUR)
-    builder = builder.add_extension(_usage(signs_certificates=False), critical=True)
+    builder = builder.add_extension(key_usage(signs_certificates=False, enciphers_keys=True), critical=True)
     if not legacy:
         info = sequence(sequence(oid(LIMITED_RIGHTS if limited else ALL_RIGHTS)))
         builder = builder.add_extension(
@@ -197,17 +201,3 @@ def _name(text: str) -> x509.Name:
     kinds = {"DC": NameOID.DOMAIN_COMPONENT, "CN": NameOID.COMMON_NAME, "O": NameOID.ORGANIZATION_NAME}
     parts = (part.split("=", 1) for part in text.split("/")[1:])
     return x509.Name([x509.NameAttribute(kinds[kind], value) for kind, value in parts])
-
-
-def _usage(*, signs_certificates: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not signs_certificates,
-        content_commitment=False,
-        key_encipherment=not signs_certificates,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=signs_certificates,
-        crl_sign=signs_certificates,
-        encipher_only=False,
-        decipher_only=False,
-    )
