@@ -19,10 +19,7 @@ FORM, JSON = "application/x-www-form-urlencoded", "application/json"
 
 #: Names of parameters in old forms, where they differ from those of v1.
 _OLD_NAMES: Final[Mapping[str, Mapping[str, str]]] = {
-    **{
-        name: {"harvester_id": "harvesterID"}
-        for name in ("heartbeat", "update_workers", "dialogs", "metrics", "report_worker_statistics")
-    },
+    **{name: {"harvester_id": "harvesterID"} for name in ("heartbeat", "update_workers", "dialogs", "metrics")},
     "report_worker_statistics": {"harvester_id": "harvesterID", "panda_queue": "siteName", "statistics": "paramsList"},
     "old_worker_statistics": {"harvester_id": "harvesterID", "panda_queue": "siteName", "statistics": "paramsList"},
     "jobs": {

@@ -51,7 +51,7 @@ class Method:
 
     legacy: str | None
     v1: str | None
-    family: Literal["map", "pair", "pickle", "json", "text"]
+    family: Literal["map", "pair", "pickle", "json"]
     verb: Literal["GET", "POST"] = "POST"
 
 
@@ -137,8 +137,6 @@ def _understand_legacy(name: str, body: bytes) -> Heard:
             return Heard(True, found)
         case "json":
             return Heard(True, json.loads(body))
-        case "text":
-            return Heard(True, body.decode())
         case "pair":
             success, data = json.loads(body)
             if not isinstance(success, bool):
